@@ -1,0 +1,41 @@
+"""The families of boards: how each is identified, read, written and reset.
+
+A driver is found by its device type, and loaded only when it is asked for: `import esptool` alone takes 0.1 s in
+each worker. A third party adds a family with an entry point in the group `batch_flash.drivers`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import cast
+
+from drivers.base import Driver, UnknownDeviceType
+
+ENTRY_POINT_GROUP = "batch_flash.drivers"
+
+_BUILT_IN: dict[str, str] = {
+    "esp32": "drivers.esp:ESP32",
+    "esp32c3": "drivers.esp:ESP32C3",
+    "esp32s3": "drivers.esp:ESP32S3",
+    "esp8266": "drivers.esp:ESP8266",
+}
+
+
+def device_types() -> tuple[str, ...]:
+    """Every device type that has a driver, sorted."""
+    third_party = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return tuple(sorted(third_party | _BUILT_IN.keys()))
+
+
+def load_driver(device_type: str) -> Driver:
+    """The driver of a device type; a built-in one wins over an entry point of the same name.
+
+    Raises `UnknownDeviceType` with the known types in its message.
+    """
+    if device_type in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[device_type].partition(":")
+        return cast("Driver", getattr(import_module(module), attribute))
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=device_type):
+        return cast("Driver", point.load())
+    raise UnknownDeviceType(device_type, device_types())
