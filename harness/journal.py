@@ -1,0 +1,131 @@
+"""What is done to one device, on disk before it is done: append-only JSON lines, one file a device.
+
+The journal is the truth for live progress, for the reports and for whoever finds the device after a crash. Events that
+decide what state a board is in are fsynced before the journal returns; progress and log lines are not.
+A torn last line (power cut, full disk) is dropped by the reader: what it announced had not begun.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+
+class Kind(StrEnum):
+    """What an event says."""
+
+    STARTED = "started"  # device_id, device_type, port, wanted_version, pid, worker
+    IDENTIFIED = "identified"  # chip, revision, serial, flash_size
+    VERSION = "version"  # which: before | after, version
+    ATTEMPT = "attempt"  # number, baud
+    PHASE_STARTED = "phase-started"  # phase, attempt
+    PHASE_ENDED = "phase-ended"  # phase, attempt, outcome, detail, figures, error
+    PROGRESS = "progress"  # phase, done, total (bytes)
+    LOG = "log"  # text
+    CONSOLE = "console"  # text
+    RETRY = "retry"  # attempt, wait_s, error
+    ENDED = "ended"  # outcome, version, error
+
+
+_NOT_DURABLE = frozenset({Kind.PROGRESS, Kind.LOG, Kind.CONSOLE})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a journal. `at` is in seconds since the epoch."""
+
+    at: float
+    kind: Kind
+    data: Mapping[str, Any]
+
+
+class Journal:
+    """The writing end. One process writes one device's journal at a time (the port lock sees to it)."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._clock = clock
+        self._end_torn_line(path)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def write(self, kind: Kind, **data: Any) -> None:
+        """Append an event; on disk when this returns, unless it is progress, log or console output.
+
+        Raises `OSError` (a full disk, say): the caller must not go on to what the event announces.
+        """
+        line = json.dumps({"at": round(self._clock(), 4), "event": kind, **data}, separators=(",", ":"))
+        os.write(self._fd, line.encode() + b"\n")
+        if kind not in _NOT_DURABLE:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @staticmethod
+    def _end_torn_line(path: Path) -> None:
+        """A writer before us may have died in the middle of a line; ours must not be glued to it."""
+        if not path.exists() or path.stat().st_size == 0:
+            return
+        with path.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
+def parse(lines: bytes) -> Iterator[Event]:
+    """The events of a journal's bytes; lines that are torn or not ours are passed over."""
+    for line in lines.split(b"\n"):
+        event = _parse_line(line)
+        if event is not None:
+            yield event
+
+
+def _parse_line(line: bytes) -> Event | None:
+    try:
+        fields = json.loads(line)
+        return Event(float(fields.pop("at")), Kind(fields.pop("event")), fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read(path: Path) -> tuple[Event, ...]:
+    """All events of a journal; none when there is no file yet."""
+    try:
+        return tuple(parse(path.read_bytes()))
+    except FileNotFoundError:
+        return ()
+
+
+class Follower:
+    """The reading end of a live view: each call of `new_events` returns what came since the last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new_events(self) -> tuple[Event, ...]:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return ()
+        whole = data[: data.rfind(b"\n") + 1]  # a line that is still being written waits for the next call
+        self._offset += len(whole)
+        return tuple(parse(whole))

@@ -1,0 +1,303 @@
+"""What became of a device and of a run, as data: the journals' events folded into records. Pure.
+
+Reports, ledger and terminal read these records and nothing else, so that they can not disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from drivers.base import Category, Identity
+from harness.journal import Event, Kind
+
+
+class Phase(StrEnum):
+    """What is done to a device, in this order."""
+
+    LOCK = "lock"
+    IDENTIFY = "identify"
+    BACKUP = "backup"
+    FLASH = "flash"
+    VERIFY = "verify"
+    BOOT = "boot"
+    TEST = "test"
+    ROLLBACK = "rollback"
+
+
+WRITING_PHASES = frozenset({Phase.FLASH, Phase.ROLLBACK})
+"""Phases that leave a board in an unknown state when they are cut short."""
+
+
+class PhaseOutcome(StrEnum):
+    RUNNING = "running"  # begun, not ended: still going on, or cut short
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # there was nothing to do, `detail` says why
+
+
+class Outcome(StrEnum):
+    """The state that a device ended in."""
+
+    UPDATED = "updated"  # on the new firmware, verified
+    UNCHANGED = "unchanged"  # was on the new firmware already, verified; nothing was written
+    ROLLED_BACK = "rolled-back"  # failed; on the firmware that it had, verified
+    UNTOUCHED = "untouched"  # failed before anything was written: on the firmware that it had
+    EMERGENCY = "emergency"  # on neither, or nobody knows
+    RUNNING = "running"
+    NOT_RUN = "not-run"
+
+    @property
+    def succeeded(self) -> bool:
+        return self in (Outcome.UPDATED, Outcome.UNCHANGED)
+
+    @property
+    def failed(self) -> bool:
+        return self in (Outcome.ROLLED_BACK, Outcome.UNTOUCHED, Outcome.EMERGENCY)
+
+
+@dataclass(frozen=True)
+class ErrorRecord:
+    """An error as the reports tell it. `kind` is the exception's name, `phase` where it happened."""
+
+    category: Category
+    kind: str
+    message: str
+    advice: str
+    phase: Phase | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "category": self.category,
+            "kind": self.kind,
+            "message": self.message,
+            "advice": self.advice,
+            "phase": self.phase,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ErrorRecord:
+        phase = data.get("phase")
+        return cls(
+            Category(data["category"]),
+            data["kind"],
+            data["message"],
+            data.get("advice", ""),
+            Phase(phase) if phase else None,
+        )
+
+
+@dataclass(frozen=True)
+class PhaseRecord:
+    """One phase in one attempt. Times in seconds since the epoch; figures such as bytes, sent bytes, blocks."""
+
+    phase: Phase
+    attempt: int
+    started: float
+    ended: float | None = None
+    outcome: PhaseOutcome = PhaseOutcome.RUNNING
+    detail: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    error: ErrorRecord | None = None
+    done: int = 0  # bytes, live
+    total: int = 0  # bytes, live
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.ended is None else self.ended - self.started
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at the device. `wait_s` is the pause after it, in seconds, where another followed."""
+
+    number: int
+    baud: int
+    started: float
+    error: ErrorRecord | None = None
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True)
+class DeviceRecord:
+    """Everything that is known of one device in one run."""
+
+    device_id: str
+    device_type: str
+    port: str
+    wanted_version: str | None = None
+    outcome: Outcome = Outcome.NOT_RUN
+    identity: Identity | None = None
+    version_before: str | None = None
+    version_after: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    phases: tuple[PhaseRecord, ...] = ()
+    error: ErrorRecord | None = None
+    reason: str = ""  # why it did not run, or what the emergency is, in words
+    log: tuple[str, ...] = ()
+    console: str = ""
+    worker: str = ""
+    started: float | None = None
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
+    def phase_seconds(self, phase: Phase) -> float | None:
+        """Seconds spent in a phase over all attempts; None when it never ran to its end."""
+        spent = [p.seconds for p in self.phases if p.phase is phase and p.seconds is not None]
+        return sum(spent) if spent else None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run of one batch: its devices in the batch's order, whether they ran or not."""
+
+    run_id: str
+    batch_name: str
+    batch_file: str
+    description: str
+    version: str
+    strategy: str
+    started: float
+    ended: float | None
+    devices: tuple[DeviceRecord, ...]
+    simulated: bool = False
+    interrupted: str = ""  # what ended the run before its time, in words
+
+    def with_outcome(self, *outcomes: Outcome) -> tuple[DeviceRecord, ...]:
+        return tuple(device for device in self.devices if device.outcome in outcomes)
+
+    @property
+    def emergencies(self) -> tuple[DeviceRecord, ...]:
+        return self.with_outcome(Outcome.EMERGENCY)
+
+
+def fold(device: DeviceRecord, events: Iterable[Event]) -> DeviceRecord:
+    """The record after more events; begin with `DeviceRecord(device_id, device_type, port)`."""
+    for event in events:
+        device = _FOLD[event.kind](device, event)
+    return device
+
+
+def settle(device: DeviceRecord, reason: str, at: float | None = None) -> DeviceRecord:
+    """The final record of a device whose run is over without a last word (its worker died, the run was stopped).
+
+    Before anything was written a board still has its firmware; from then on nobody knows, and that is an emergency.
+    """
+    if device.outcome is not Outcome.RUNNING:
+        return replace(device, reason=device.reason or reason) if device.outcome is Outcome.NOT_RUN else device
+    in_phase = next((p for p in reversed(device.phases) if p.outcome is PhaseOutcome.RUNNING), None)
+    touched = any(p.phase in WRITING_PHASES for p in device.phases)
+    where = f" during {in_phase.phase}" if in_phase else ""
+    error = ErrorRecord(
+        Category.OTHER,
+        "Interrupted",
+        f"{reason}{where}",
+        "Run the batch again for this device: it is identified, backed up where possible, and flashed anew."
+        if touched
+        else "Nothing had been written. Run the batch again for this device.",
+        in_phase.phase if in_phase else None,
+    )
+    return replace(
+        device,
+        outcome=Outcome.EMERGENCY if touched else Outcome.UNTOUCHED,
+        reason=f"{reason}{where}",
+        error=device.error or error,
+        ended=at if at is not None else device.started,
+    )
+
+
+def _started(device: DeviceRecord, event: Event) -> DeviceRecord:
+    return replace(
+        device,
+        outcome=Outcome.RUNNING,
+        started=device.started or event.at,
+        worker=str(event.data.get("worker", "")),
+        wanted_version=event.data.get("wanted_version", device.wanted_version),
+    )
+
+
+def _identified(device: DeviceRecord, event: Event) -> DeviceRecord:
+    return replace(device, identity=Identity(**event.data))
+
+
+def _version(device: DeviceRecord, event: Event) -> DeviceRecord:
+    if event.data["which"] == "before":
+        return replace(device, version_before=event.data["version"])
+    return replace(device, version_after=event.data["version"])
+
+
+def _attempt(device: DeviceRecord, event: Event) -> DeviceRecord:
+    attempt = Attempt(event.data["number"], event.data["baud"], event.at)
+    return replace(device, attempts=(*device.attempts, attempt))
+
+
+def _retry(device: DeviceRecord, event: Event) -> DeviceRecord:
+    error = ErrorRecord.from_json(event.data["error"])
+    last = replace(device.attempts[-1], error=error, wait_s=event.data["wait_s"])
+    return replace(device, attempts=(*device.attempts[:-1], last))
+
+
+def _phase_started(device: DeviceRecord, event: Event) -> DeviceRecord:
+    phase = PhaseRecord(Phase(event.data["phase"]), event.data["attempt"], event.at)
+    return replace(device, phases=(*device.phases, phase))
+
+
+def _phase_ended(device: DeviceRecord, event: Event) -> DeviceRecord:
+    error = event.data.get("error")
+    return _replace_last_phase(
+        device,
+        ended=event.at,
+        outcome=PhaseOutcome(event.data["outcome"]),
+        detail=event.data.get("detail", ""),
+        figures=event.data.get("figures", {}),
+        error=ErrorRecord.from_json(error) if error else None,
+    )
+
+
+def _progress(device: DeviceRecord, event: Event) -> DeviceRecord:
+    return _replace_last_phase(device, done=event.data["done"], total=event.data["total"])
+
+
+def _replace_last_phase(device: DeviceRecord, **changes: Any) -> DeviceRecord:
+    if not device.phases:
+        return device
+    return replace(device, phases=(*device.phases[:-1], replace(device.phases[-1], **changes)))
+
+
+def _log(device: DeviceRecord, event: Event) -> DeviceRecord:
+    return replace(device, log=(*device.log, event.data["text"]))
+
+
+def _console(device: DeviceRecord, event: Event) -> DeviceRecord:
+    return replace(device, console=device.console + event.data["text"])
+
+
+def _ended(device: DeviceRecord, event: Event) -> DeviceRecord:
+    error = event.data.get("error")
+    return replace(
+        device,
+        outcome=Outcome(event.data["outcome"]),
+        ended=event.at,
+        error=ErrorRecord.from_json(error) if error else None,
+        reason=event.data.get("reason", ""),
+    )
+
+
+_FOLD = {
+    Kind.STARTED: _started,
+    Kind.IDENTIFIED: _identified,
+    Kind.VERSION: _version,
+    Kind.ATTEMPT: _attempt,
+    Kind.RETRY: _retry,
+    Kind.PHASE_STARTED: _phase_started,
+    Kind.PHASE_ENDED: _phase_ended,
+    Kind.PROGRESS: _progress,
+    Kind.LOG: _log,
+    Kind.CONSOLE: _console,
+    Kind.ENDED: _ended,
+}
