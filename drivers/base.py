@@ -202,6 +202,9 @@ class Session(Protocol):
     def read(self, region: Region, progress: Progress) -> bytes:
         """Exactly the region's bytes, checked against the board's digest where there is one. Needs `can_read_back`."""
 
+    def installed_version(self, address: int) -> str | None:
+        """The version of the firmware that the board has at an address; None where it does not say."""
+
     def write(self, segments: Sequence[Segment], progress: Progress) -> None:
         """Erase what the segments cover (in whole erase blocks), write them, and check what the board reports."""
 
@@ -210,6 +213,10 @@ class Session(Protocol):
 
     def read_console(self, timeout_s: float) -> bytes:
         """Wait up to `timeout_s` seconds for output of the application; empty bytes when there was none."""
+
+    @property
+    def flash_baudrate(self) -> int:
+        """The transfer rate in use, in baud."""
 
     def slow_down(self) -> bool:
         """Use the next lower transfer rate from the next `connect` on; False when there is none."""

@@ -1,0 +1,271 @@
+"""Espressif chips, through esptool's Python API: one open port from the identity check to the last reset.
+
+Sources: esptool 5.6's documentation ("Serial Protocol", "Flasher Stub") and source. What it adds to esptool:
+the port stays open and ours between operations, a failed write never leaves a half-working session behind,
+errors come in the drivers' categories, and images are written exactly as they are ("keep", never patched).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import serial
+
+from drivers import esp_image
+from drivers.base import (
+    Capabilities,
+    ConnectionLost,
+    DeviceError,
+    Identity,
+    ImageFacts,
+    Link,
+    Log,
+    Progress,
+    Region,
+    Segment,
+    WrongBoard,
+)
+from drivers.esp_errors import translate
+from drivers.esp_log import attach, esptool, no_progress
+
+SECTOR = 0x1000  # bytes; the smallest erase of every SPI NOR flash that these chips boot from
+READ_CHUNK = 0x10000  # bytes; esptool's read is quadratic in the length: 1.0 s for 4 MB in one piece, 18 s for 16 MB
+_DESCRIPTION_REACH = 0x1000  # bytes of an image in which its description is looked for on the board
+_ROM_BAUD = 115200  # the ROM detects the rate; every ROM copes with this one
+_LOWER_RATES = (460800, 230400, 115200)
+_REOPEN_PAUSE_S = 0.1
+
+# ESP-IDF's start-up line, e.g. "I (312) cpu_start: App version:      1.2.0"; `esp_app_desc` since IDF 5.1.
+_VERSION_LINE = re.compile(r"(?:cpu_start|app_init|esp_image): App version:\s+(\S+)")
+
+
+class EspSession:
+    """One board's port and the loader that answers on it. See `drivers.base.Session` for the contract."""
+
+    def __init__(self, link: Link, log: Log) -> None:
+        self._link = link
+        self._log = log
+        self._flash_baud = link.flash_baudrate
+        self._port: serial.Serial | None = None
+        self._esp: Any = None
+
+    @property
+    def flash_baudrate(self) -> int:
+        return self._flash_baud
+
+    def connect(self) -> Identity:
+        with self._translated("connect"):
+            self._esp = None
+            esp = esptool.detect_chip(self._open_port(), _ROM_BAUD)
+            self._refuse_protected(esp)
+            esp = esptool.run_stub(esp)
+            # A write that reconnects by itself leaves this object without its stub, on the slow ROM path.
+            # One attempt: a lost line is ours to handle, with a session made anew.
+            esp.WRITE_FLASH_ATTEMPTS = 1
+            if self._flash_baud != _ROM_BAUD:
+                esp.change_baud(self._flash_baud)
+            esptool.attach_flash(esp)
+            identity = self._identity(esp)
+            self._esp = esp
+            return identity
+
+    def _open_port(self) -> serial.Serial:
+        if self._port is None:
+            self._port = serial.serial_for_url(self._link.port, do_not_open=True, exclusive=True)
+        if not self._port.is_open:
+            self._port.open()
+        self._port.baudrate = _ROM_BAUD
+        return self._port
+
+    @staticmethod
+    def _refuse_protected(esp: Any) -> None:
+        if esp.secure_download_mode:
+            raise WrongBoard(
+                "the chip is in Secure Download Mode: its flash can be neither read back nor verified",
+                advice="Nothing was written. Update this board over the air.",
+            )
+        if esp.get_flash_encryption_enabled():
+            raise WrongBoard(
+                "flash encryption is enabled on this chip: plain images would not start",
+                advice="Nothing was written. Use images encrypted for this board, with Espressif's own tools.",
+            )
+
+    @staticmethod
+    def _identity(esp: Any) -> Identity:
+        size = esptool.detect_flash_size(esp)
+        if size is None:
+            raise ConnectionLost(f"the flash chip does not identify itself (id {esp.flash_id():#08x})")
+        mac = ":".join(f"{byte:02x}" for byte in esp.read_mac())
+        return Identity(
+            chip=str(esp.CHIP_NAME).lower().replace("-", ""),
+            revision=_revision(esp),
+            serial=mac,
+            flash_size=esptool.util.flash_size_bytes(size),
+        )
+
+    def digest(self, region: Region) -> str:
+        with self._translated(f"hash {region.size} bytes at {region.address:#x}"):
+            return str(self._loader.flash_md5sum(region.address, region.size))
+
+    def read(self, region: Region, progress: Progress) -> bytes:
+        with self._translated(f"read {region.size} bytes at {region.address:#x}"):
+            pieces: list[bytes] = []
+            for address in range(region.address, region.end, READ_CHUNK):
+                size = min(READ_CHUNK, region.end - address)
+                pieces.append(self._loader.read_flash(address, size))
+                progress(address + size - region.address, region.size)
+            return b"".join(pieces)
+
+    def installed_version(self, address: int) -> str | None:
+        head = self.read(Region(address, _DESCRIPTION_REACH), no_progress)
+        if not esp_image.is_image(head):
+            return None
+        description = esp_image.find_description(head)
+        return description[0] if description else None
+
+    def write(self, segments: Sequence[Segment], progress: Progress) -> None:
+        total = sum(len(segment.data) for segment in segments)
+        done = 0
+        for segment in segments:
+            self._write_one(segment, _Share(progress, done, len(segment.data), total))
+            done += len(segment.data)
+
+    def _write_one(self, segment: Segment, share: _Share) -> None:
+        with self._translated(f"write {len(segment.data)} bytes at {segment.address:#x}", share):
+            # Only keywords of write_flash's signature: it swallows the ones that it does not know.
+            esptool.write_flash(
+                self._loader,
+                [(segment.address, segment.data)],
+                flash_freq="keep",
+                flash_mode="keep",
+                flash_size="keep",
+            )
+
+    def reset(self) -> None:
+        with self._translated("reset"):
+            port = self._open_port() if self._esp is None else self._esp._port
+            if self._esp is not None:
+                # The stub leaves at the console's rate, so that nothing of the boot log is lost to a late change.
+                self._esp.change_baud(self._link.baudrate)
+                self._esp.hard_reset()
+                self._esp = None
+            port.baudrate = self._link.baudrate
+
+    def read_console(self, timeout_s: float) -> bytes:
+        with self._translated("read the console"):
+            port = self._open_console(timeout_s)
+            try:
+                port.timeout = timeout_s
+                first = bytes(port.read(1))
+                return first + bytes(port.read(port.in_waiting)) if first else b""
+            except (serial.SerialException, OSError):
+                # A chip on its own USB port leaves the bus when it resets: it is opened again with the next call.
+                port.close()
+                time.sleep(min(_REOPEN_PAUSE_S, timeout_s))
+                return b""
+
+    def _open_console(self, timeout_s: float) -> serial.Serial:
+        if self._port is not None and self._port.is_open:
+            return self._port
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                port = self._open_port()
+            except (serial.SerialException, OSError):
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_REOPEN_PAUSE_S)
+            else:
+                port.baudrate = self._link.baudrate
+                return port
+
+    def slow_down(self) -> bool:
+        lower = [rate for rate in _LOWER_RATES if rate < self._flash_baud]
+        if lower:
+            self._flash_baud = lower[0]
+        return bool(lower)
+
+    def close(self) -> None:
+        self._esp = None
+        if self._port is None:
+            return
+        try:
+            self._port.close()
+        except (serial.SerialException, OSError) as error:
+            self._log(f"closing the port: {error}")
+
+    @property
+    def _loader(self) -> Any:
+        if self._esp is None:
+            raise ConnectionLost("the session has no boot loader to talk to; connect first")
+        return self._esp
+
+    @contextmanager
+    def _translated(self, doing: str, progress: Progress = no_progress) -> Iterator[None]:
+        """esptool talks to this session's log meanwhile; whatever goes wrong ends as a DeviceError and no session."""
+        attach(self._log, progress)
+        try:
+            yield
+        except Exception as error:
+            # The one place where esptool's errors are translated: it raises what its parsing of noise happens to raise.
+            self._esp = None
+            raise translate(error, doing) from error
+
+
+@dataclass(frozen=True)
+class _Share:
+    """One segment's share of a write's progress: esptool counts compressed bytes, and from 0 for each."""
+
+    whole: Progress
+    before: int
+    size: int
+    total: int
+
+    def __call__(self, done: int, of: int) -> None:
+        self.whole(self.before + self.size * done // max(of, 1), self.total)
+
+
+def _revision(esp: Any) -> str:
+    try:
+        revision = esp.get_chip_revision()
+    except (esptool.FatalError, TypeError):  # the ESP8266 has none; its class raises the error's type without arguments
+        return ""
+    return f"v{revision // 100}.{revision % 100}"
+
+
+@dataclass(frozen=True)
+class EspDriver:
+    """A chip of the family; the chips differ only in data, which esptool's `targets` hold."""
+
+    device_type: str
+    capabilities: Capabilities = field(
+        default_factory=lambda: Capabilities(can_read_back=True, can_hash=True, can_reset=True)
+    )
+    erase_block: int = SECTOR
+    hash_block: int = 0x10000
+
+    def open(self, link: Link, log: Log) -> EspSession:
+        return EspSession(link, log)
+
+    def inspect(self, segment: Segment) -> ImageFacts:
+        return esp_image.inspect(segment, self.device_type)
+
+    def matches(self, wanted: str, identity: Identity) -> bool:
+        return wanted.lower().replace("-", "") == identity.chip
+
+    def reported_version(self, console: str) -> str | None:
+        found = _VERSION_LINE.findall(console)
+        return found[-1] if found else None
+
+
+ESP32 = EspDriver("esp32")
+ESP32C3 = EspDriver("esp32c3")
+ESP32S3 = EspDriver("esp32s3")
+ESP8266 = EspDriver("esp8266")
+
+__all__ = ["ESP32", "ESP32C3", "ESP32S3", "ESP8266", "DeviceError", "EspDriver", "EspSession"]

@@ -1,0 +1,88 @@
+"""What an Espressif image says of itself, and whether a chip's boot loader would take it.
+
+Formats: ESP-IDF "App Image Format" (header, segments, checksum, appended SHA-256, `esp_app_desc_t`); the file is
+parsed by esptool's own `bin_image`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from drivers.base import BadImage, ImageFacts, Segment
+from drivers.esp_log import attach, esptool, no_log
+
+IMAGE_MAGICS = frozenset({0xE9, 0xEA})  # ESP_IMAGE_HEADER_MAGIC; the ESP8266's "v2" images begin with 0xEA
+_DESCRIPTION_MAGIC = struct.pack("<I", 0xABCD5432)  # esp_app_desc_t.magic_word
+_DESCRIPTION_SIZE = 256  # magic, secure_version, 8 reserved, version[32], project_name[32], …
+_VERSION_OFFSET, _PROJECT_OFFSET, _TEXT_SIZE = 16, 48, 32
+
+
+def is_image(data: bytes) -> bool:
+    """Whether the bytes begin as a bootable image does (a partition table or a file system does not)."""
+    return bool(data) and data[0] in IMAGE_MAGICS
+
+
+def inspect(segment: Segment, chip: str) -> ImageFacts:
+    """Facts of an image for `chip` ("esp32", "esp8266" …); empty facts for what is not a bootable image.
+
+    Raises `BadImage` where the ROM or the second-stage boot loader would refuse it: truncated, wrong checksum or
+    digest, made for another chip.
+    """
+    if not is_image(segment.data):
+        return ImageFacts()
+    name = segment.name or f"image at {segment.address:#x}"
+    image = _parse(segment.data, chip, name)
+    _check_sums(image, name)
+    _check_chip(image, chip, name)
+    description = find_description(segment.data)
+    if description is None:
+        return ImageFacts(chip=chip)
+    version, project = description
+    return ImageFacts(chip=chip, project=project, version=version)
+
+
+def find_description(data: bytes) -> tuple[str, str] | None:
+    """(version, project) of the `esp_app_desc_t` near the image's beginning.
+
+    ESP-IDF links it first into the first segment; the ESP8266 RTOS SDK puts it at the beginning of the flash-mapped
+    segment, hence a search over word boundaries rather than a fixed offset.
+    """
+    at = data.find(_DESCRIPTION_MAGIC)
+    while at != -1:
+        if at % 4 == 0 and len(data) - at >= _DESCRIPTION_SIZE:
+            return _text(data, at + _VERSION_OFFSET), _text(data, at + _PROJECT_OFFSET)
+        at = data.find(_DESCRIPTION_MAGIC, at + 1)
+    return None
+
+
+def _text(data: bytes, at: int) -> str:
+    return data[at : at + _TEXT_SIZE].split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _parse(data: bytes, chip: str, name: str) -> Any:
+    attach(no_log)
+    try:
+        return esptool.bin_image.LoadFirmwareImage(chip, data)
+    except (esptool.FatalError, struct.error, IndexError, TypeError, ValueError) as error:
+        # bin_image parses without bounds checks: a cut file shows as any of these
+        raise BadImage(f"{name}: not a whole image for {chip}: {error}") from error
+
+
+def _check_sums(image: Any, name: str) -> None:
+    if image.checksum != image.calculate_checksum():
+        raise BadImage(f"{name}: the image's checksum is wrong (file damaged or cut)")
+    if getattr(image, "append_digest", False) and image.stored_digest != image.calc_digest:
+        raise BadImage(f"{name}: the image's SHA-256 digest is wrong (file damaged or cut)")
+
+
+def _check_chip(image: Any, chip: str, name: str) -> None:
+    chip_id = getattr(image, "chip_id", None)
+    wanted = getattr(getattr(image, "ROM_LOADER", None), "IMAGE_CHIP_ID", None)
+    if chip_id is not None and wanted is not None and chip_id != wanted:
+        raise BadImage(f"{name}: made for {_chip_name(chip_id)}, not for {chip}")
+
+
+def _chip_name(chip_id: int) -> str:
+    names = [name for name, rom in esptool.targets.CHIP_DEFS.items() if chip_id == rom.IMAGE_CHIP_ID]
+    return names[0] if names else f"an unknown chip (id {chip_id})"
