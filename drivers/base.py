@@ -9,6 +9,7 @@ The error family (the category is the one of the reports; `retryable` says wheth
     ├── PortPermission              permission    no
     ├── VerificationFailed          verification  yes
     ├── BootFailed                  verification  no    the new firmware does not start, or is another version
+    ├── BoardTestFailed             verification  no    a test of the batch's own failed on the board
     ├── FlashFailed                 flash         yes
     ├── NetworkFailed               network       yes
     ├── WrongBoard                  other         no    identity differs: nothing was written
@@ -83,6 +84,11 @@ class VerificationFailed(DeviceError):
 class BootFailed(DeviceError):
     category = Category.VERIFICATION
     default_advice = "The flash holds the image, but it does not run as expected: read the console output below."
+
+
+class BoardTestFailed(DeviceError):
+    category = Category.VERIFICATION
+    default_advice = "The new firmware started, but one of the batch's tests failed on it: read its message."
 
 
 class FlashFailed(DeviceError):
@@ -218,6 +224,9 @@ class Session(Protocol):
     def flash_baudrate(self) -> int:
         """The transfer rate in use, in baud."""
 
+    def write_console(self, data: bytes) -> None:
+        """Send bytes to the application."""
+
     def slow_down(self) -> bool:
         """Use the next lower transfer rate from the next `connect` on; False when there is none."""
 
@@ -244,3 +253,6 @@ class Driver(Protocol):
 
     def reported_version(self, console: str) -> str | None:
         """The firmware version that the board's own boot output names, None before it did."""
+
+    def boot_failure(self, console: str) -> str | None:
+        """The line of the boot output that says the firmware does not run (a panic, a refused image), None without."""

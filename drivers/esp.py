@@ -43,6 +43,14 @@ _REOPEN_PAUSE_S = 0.1
 # ESP-IDF's start-up line, e.g. "I (312) cpu_start: App version:      1.2.0"; `esp_app_desc` since IDF 5.1.
 _VERSION_LINE = re.compile(r"(?:cpu_start|app_init|esp_image): App version:\s+(\S+)")
 
+# What the ROM, the second-stage boot loader and ESP-IDF's panic handler print when the firmware does not run.
+_FAILURE_LINE = re.compile(
+    r"^.*(?:invalid header: 0x|No bootable app partitions|csum err|Checksum failed|Image hash failed"
+    r"|flash read err|ets_main\.c \d+|Guru Meditation Error|abort\(\) was called|Fatal exception).*$",
+    re.MULTILINE,
+)
+_RESET_LINE = re.compile(r"^.*\b(?:rst:0x[0-9a-f]+ \(|rst cause:).*$", re.MULTILINE)
+
 
 class EspSession:
     """One board's port and the loader that answers on it. See `drivers.base.Session` for the contract."""
@@ -169,6 +177,10 @@ class EspSession:
                 time.sleep(min(_REOPEN_PAUSE_S, timeout_s))
                 return b""
 
+    def write_console(self, data: bytes) -> None:
+        with self._translated("write to the console"):
+            self._open_console(0.0).write(data)
+
     def _open_console(self, timeout_s: float) -> serial.Serial:
         if self._port is not None and self._port.is_open:
             return self._port
@@ -261,6 +273,13 @@ class EspDriver:
     def reported_version(self, console: str) -> str | None:
         found = _VERSION_LINE.findall(console)
         return found[-1] if found else None
+
+    def boot_failure(self, console: str) -> str | None:
+        line = _FAILURE_LINE.search(console)
+        if line:
+            return line[0].strip()
+        resets: list[str] = _RESET_LINE.findall(console)
+        return f"the board resets itself: {resets[1].strip()}" if len(resets) > 1 else None
 
 
 ESP32 = EspDriver("esp32")

@@ -1,0 +1,37 @@
+# `make demo` and `make test` are all that a newcomer needs; both set up what they use.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 4
+
+.PHONY: demo test lint firmware schema clean
+
+demo: firmware
+	$(BIN)/python -m pytest batches/demo.yaml -n 8
+
+test: .venv/.ready debian
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+firmware: .venv/.ready
+	$(BIN)/python -m drivers.virtual.demo build/demo
+
+schema: .venv/.ready
+	$(BIN)/batch-flash schema > docs/batch.schema.json
+
+# Debian packages of the tests: a browser, to look at the report as a person does. The product itself needs none.
+.PHONY: debian
+debian:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || sh .ci/debian-packages
+
+.venv/.ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build runs .bench store *.egg-info

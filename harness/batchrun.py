@@ -1,0 +1,129 @@
+"""The batch of this pytest session: found in the arguments on the controller, in the run's folder on a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from drivers.virtual.client import Bench, BenchError
+
+from drivers.virtual.spec import BenchSpec
+from harness import runs
+from harness.batch import BatchFileError
+from harness.plan import Overrides, Plan, load_plan
+from harness.runs import RunFolder
+
+SITE_FILE = "batch-flash-config.yaml"
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """What this process works on. `folder` is absent where nothing will be done to a board (--collect-only)."""
+
+    batch_file: Path
+    plan: Plan
+    worker: str
+    run_folder: RunFolder | None = None
+    bench: Bench | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        assert self.run_folder is not None, "only a run that is started has a folder"
+        return self.run_folder
+
+
+_KEY = pytest.StashKey[BatchRun]()
+
+
+def run_of(config: pytest.Config) -> BatchRun:
+    """The batch of this session; only where there is one."""
+    return config.stash[_KEY]
+
+
+def find_run(config: pytest.Config) -> BatchRun | None:
+    """The batch of this session, None in a session without (the project's own tests)."""
+    return config.stash.get(_KEY, None)
+
+
+def read_batch(config: pytest.Config) -> BatchRun | None:
+    """On the controller: read the batch file among pytest's arguments, if there is one.
+
+    Raises `pytest.UsageError`, which pytest prints without a traceback and turns into exit status 4.
+    """
+    path = _batch_argument(config)
+    if path is None:
+        return None
+    try:
+        plan = load_plan(path, _site_file(config), _overrides(config))
+    except BatchFileError as error:
+        raise pytest.UsageError(str(error)) from error
+    run = BatchRun(path, plan, worker="main")
+    config.stash[_KEY] = run
+    return run
+
+
+def _batch_argument(config: pytest.Config) -> Path | None:
+    """Only a file that is named is a batch: `pytest batches/` must never update every fleet that it finds."""
+    named = {(config.invocation_params.dir / arg.split("::", 1)[0]) for arg in config.args}
+    batches = sorted(path for path in named if path.suffix in _YAML)
+    if len(batches) > 1:
+        raise pytest.UsageError(f"one batch a run: got {', '.join(str(path) for path in batches)}")
+    return batches[0].resolve() if batches else None
+
+
+def _site_file(config: pytest.Config) -> Path | None:
+    chosen = config.getoption("site_config")
+    if chosen:
+        return Path(chosen)
+    default = config.rootpath / SITE_FILE
+    return default if default.exists() else None
+
+
+def _overrides(config: pytest.Config) -> Overrides:
+    return Overrides(simulate=config.getoption("simulate"), reflash=config.getoption("reflash"))
+
+
+def start(config: pytest.Config) -> BatchRun:
+    """On the controller: the run's folder, its firmware, its bench and its snapshot. Raises `pytest.UsageError`."""
+    run = run_of(config)
+    try:
+        folder = runs.create(run.plan.runs_dir, run.batch_file)
+        folder.keep_images(run.plan)
+        bench = _start_bench(run.plan, config.rootpath)
+        plan = run.plan.with_ports({board_id: board.url for board_id, board in bench.boards.items()} if bench else {})
+        folder.save_plan(plan)
+    except (BenchError, OSError) as error:
+        raise pytest.UsageError(f"the run can not start: {error}") from error
+    started = replace(run, plan=plan, run_folder=folder, bench=bench)
+    config.stash[_KEY] = started
+    return started
+
+
+def _start_bench(plan: Plan, root: Path) -> Bench | None:
+    boards = tuple(device.virtual for device in plan.devices if device.virtual)
+    if not boards:
+        return None
+    return Bench.start(BenchSpec(state=root / ".bench", boards=boards))
+
+
+def join(config: pytest.Config, workerinput: dict[str, object]) -> None:
+    """On a worker: take the run's snapshot from the controller; nothing when the session has no batch.
+
+    Raises `pytest.UsageError` when the snapshot is not the one that the controller works on.
+    """
+    path = workerinput.get("batch_flash_run")
+    if path is None:
+        return
+    folder = RunFolder(Path(str(path)))
+    plan = folder.load_plan()
+    if plan.digest != workerinput["batch_flash_digest"]:
+        raise pytest.UsageError(f"{folder.plan_file} is not the plan of this run")
+    config.stash[_KEY] = BatchRun(Path(plan.batch_file), plan, str(workerinput["workerid"]), folder)
+
+
+def describe_to_worker(run: BatchRun, workerinput: dict[str, object]) -> None:
+    """On the controller: what `join` needs."""
+    workerinput["batch_flash_run"] = str(run.folder.path)
+    workerinput["batch_flash_digest"] = run.plan.digest

@@ -1,0 +1,99 @@
+"""Whether what the board prints after a reset proves that the wanted firmware runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from drivers.base import BootFailed, Driver
+from harness.console import Console
+from harness.plan import DevicePlan
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What must be seen within `within_s` seconds, and must still hold `settle_s` seconds after."""
+
+    version: str | None
+    patterns: tuple[str, ...]
+    reject: tuple[str, ...]
+    within_s: float
+    settle_s: float
+
+    @classmethod
+    def from_plan(cls, plan: DevicePlan) -> Wanted:
+        expect = plan.expect
+        return cls(
+            version=plan.version if expect.require_version else None,
+            patterns=expect.patterns,
+            reject=expect.reject,
+            within_s=expect.version_within,
+            settle_s=expect.settle,
+        )
+
+    @classmethod
+    def previous(cls, plan: DevicePlan, version: str | None) -> Wanted:
+        """The old firmware: its version where it was known; the batch's patterns are the new one's."""
+        return cls(version, (), (), plan.expect.version_within, plan.expect.settle)
+
+
+def reported(console: str, driver: Driver, wanted: Wanted) -> str | None:
+    """The version that the board names: in the family's own way, or the wanted one standing alone in its output."""
+    version = driver.reported_version(console)
+    if version is None and wanted.version and re.search(rf"(?<![\w.]){re.escape(wanted.version)}(?![\w.])", console):
+        return wanted.version
+    return version
+
+
+def refusal(console: str, driver: Driver, wanted: Wanted) -> str | None:
+    """Why this can not become a good boot any more, None while it still can. Pure."""
+    failure = driver.boot_failure(console)
+    if failure:
+        return f"the firmware does not run: {failure}"
+    for pattern in wanted.reject:
+        found = re.search(pattern, console, re.MULTILINE)
+        if found:
+            return f"the console shows {found[0]!r}, which the batch rejects"
+    version = reported(console, driver, wanted)
+    if wanted.version and version and version != wanted.version:
+        return f"the board reports version {version}, not {wanted.version}"
+    return None
+
+
+def missing(console: str, driver: Driver, wanted: Wanted) -> tuple[str, ...]:
+    """What has not been seen yet. Pure."""
+    absent = [
+        f"the pattern {pattern!r}" for pattern in wanted.patterns if not re.search(pattern, console, re.MULTILINE)
+    ]
+    if wanted.version and reported(console, driver, wanted) is None:
+        absent.insert(0, f"version {wanted.version}")
+    return tuple(absent)
+
+
+def watch(console: Console, driver: Driver, wanted: Wanted) -> str | None:
+    """Read the console until the boot is proven; the version that was reported.
+
+    Raises `BootFailed` as soon as the firmware is seen to fail, or when something is still missing at the end.
+    A firmware that names its version and then panics is not good, hence the time to settle.
+    """
+    console.wait_until(
+        lambda text: bool(refusal(text, driver, wanted)) or not missing(text, driver, wanted), wanted.within_s
+    )
+    _refuse(console, driver, wanted)
+    absent = missing(console.text, driver, wanted)
+    if absent:
+        said = "it printed nothing" if not console.text.strip() else f"its last line: {_last_line(console.text)}"
+        raise BootFailed(f"{' and '.join(absent)} did not appear within {wanted.within_s:g} s; {said}")
+    console.wait_until(lambda text: bool(refusal(text, driver, wanted)), wanted.settle_s)
+    _refuse(console, driver, wanted)
+    return reported(console.text, driver, wanted)
+
+
+def _refuse(console: Console, driver: Driver, wanted: Wanted) -> None:
+    why = refusal(console.text, driver, wanted)
+    if why:
+        raise BootFailed(why)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1].strip()

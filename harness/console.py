@@ -1,0 +1,60 @@
+"""What a board's application says after its reset, and waiting for it to say something."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from drivers.base import Session
+
+_POLL_S = 0.2  # the longest wait for the next bytes; the pattern is looked for after each
+
+
+class ConsoleTimeout(Exception):
+    """The board did not say it in time."""
+
+
+class Console:
+    """The output since the last reset, as text; given to a batch's own tests as the fixture `console`."""
+
+    def __init__(self, session: Session, on_text: Callable[[str], None]) -> None:
+        self._session = session
+        self._on_text = on_text
+        self.text = ""
+
+    def clear(self) -> None:
+        """Forget what was said: the board is about to be reset."""
+        self.text = ""
+
+    def read(self, timeout_s: float = _POLL_S) -> str:
+        """What came within `timeout_s` seconds, empty when nothing did; it is added to `text`."""
+        new = self._session.read_console(timeout_s).decode("utf-8", "replace").replace("\r\n", "\n")
+        if new:
+            self.text += new
+            self._on_text(new)
+        return new
+
+    def wait_until(self, condition: Callable[[str], bool], timeout_s: float) -> bool:
+        """Read until `condition(text)` holds, or `timeout_s` seconds are over; whether it holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition(self.text):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            self.read(min(_POLL_S, left_s))
+        return True
+
+    def expect(self, pattern: str, timeout_s: float = 10.0) -> re.Match[str]:
+        """The first match of a regular expression in the output. Raises `ConsoleTimeout` with its last lines."""
+        compiled = re.compile(pattern, re.MULTILINE)
+        self.wait_until(lambda text: compiled.search(text) is not None, timeout_s)
+        match = compiled.search(self.text)
+        if match is None:
+            last = "\n".join(self.text.splitlines()[-5:]) or "(nothing)"
+            raise ConsoleTimeout(f"{pattern!r} did not appear within {timeout_s:g} s; the last lines were:\n{last}")
+        return match
+
+    def write(self, text: str) -> None:
+        """Send text to the application; end it with the line ending that the application wants."""
+        self._session.write_console(text.encode())

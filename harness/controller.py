@@ -1,0 +1,255 @@
+"""The controller's side of a run: it starts it, follows the journals, and at the end says what became of each board."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness import batchrun, dry_run
+from harness.batchrun import BatchRun
+from harness.fixtures import ENDING_PROPERTY
+from harness.journal import Event, Kind, read
+from harness.ledger import Ledger
+from harness.live import LiveView
+from harness.record import DeviceRecord, Outcome, PhaseOutcome, RunRecord, fold, settle
+from harness.report import json_report, junit
+from harness.report.html import HtmlReport
+from harness.report.terminal import print_summary
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
+ITEM_PREFIX = "test_flash["
+
+
+def shape_session(config: pytest.Config, run: BatchRun) -> None:
+    """Set pytest's own options as the batch needs them, before the plugins that they belong to read them."""
+    option = config.option
+    if option.collectonly or option.dry_run:
+        option.numprocesses, option.dist, option.tx = 0, "no", []
+        return
+    if option.dist not in ("no", "load"):
+        raise pytest.UsageError(f"--dist {option.dist}: a batch is scheduled by load; leave the option out")
+    if getattr(option, "usepdb", False):
+        raise pytest.UsageError("--pdb: a batch runs in worker processes, where there is no terminal")
+    limit = min(run.plan.max_concurrent, len(run.plan.devices))
+    # A hard crash in this very process would leave no report: even one device at a time gets a worker.
+    asked = option.numprocesses if option.numprocesses is not None else 1
+    option.numprocesses = limit if asked in ("auto", "logical") else max(1, min(int(asked), limit))
+    option.maxschedchunk = 1
+
+
+def register(config: pytest.Config, run: BatchRun) -> None:
+    """Start the run and take part in the session; for a dry run or --collect-only, touch nothing."""
+    if config.option.dry_run:
+        config.pluginmanager.register(dry_run.DryRun(run.plan), "batch-flash-dry-run")
+    elif not config.option.collectonly:
+        started = batchrun.start(config)
+        if not config.option.htmlpath:
+            config.option.htmlpath = str(started.folder.html)
+            config.option.self_contained_html = True
+        controller = Controller(config, started)
+        config.pluginmanager.register(controller, "batch-flash-controller")
+        config.pluginmanager.register(HtmlReport(controller.record, controller.device_of), "batch-flash-html")
+
+
+def device_id_of(nodeid: str) -> str | None:
+    """The device of a node id, None for an item that is no device's."""
+    name = nodeid.rpartition("::")[2]
+    return name[len(ITEM_PREFIX) : -1] if name.startswith(ITEM_PREFIX) and name.endswith("]") else None
+
+
+class Controller:
+    """Hooks of the controller, and what it has learned: which items were chosen, whose worker died, who said its end."""
+
+    def __init__(self, config: pytest.Config, run: BatchRun) -> None:
+        self._config = config
+        self._run = run
+        self._started = time.time()
+        self._ended: float | None = None
+        self._chosen: frozenset[str] | None = None
+        self._crashed: set[str] = set()
+        self._endings: dict[str, Event] = {}
+        self._interrupted = ""
+        self._live: LiveView | None = None
+
+    # What is known of the run
+
+    def record(self) -> RunRecord:
+        """The run as its journals tell it; settled, once the session has ended."""
+        plan = self._run.plan
+        devices = tuple(
+            record
+            for device in plan.devices
+            if self._chosen is None or device.device_id in self._chosen
+            if (record := self._device(device.device_id))
+        )
+        return RunRecord(
+            run_id=self._run.folder.run_id,
+            batch_name=plan.batch_name,
+            batch_file=str(self._run.batch_file),
+            description=plan.description,
+            version=plan.version,
+            strategy=plan.strategy,
+            started=self._started,
+            ended=self._ended,
+            devices=devices,
+            simulated=any(device.virtual for device in plan.devices),
+            interrupted=self._interrupted,
+        )
+
+    def device_of(self, nodeid: str) -> DeviceRecord | None:
+        device_id = device_id_of(nodeid)
+        return self._device(device_id) if device_id else None
+
+    def _device(self, device_id: str) -> DeviceRecord | None:
+        plan = next((device for device in self._run.plan.devices if device.device_id == device_id), None)
+        if plan is None:
+            return None
+        blank = DeviceRecord(device_id, plan.device_type, plan.port, plan.version)
+        record = fold(blank, read(self._run.folder.journal(device_id)))
+        if record.outcome is Outcome.RUNNING and device_id in self._endings:
+            record = fold(record, [self._endings[device_id]])  # the journal's disk was full
+        if device_id in self._crashed:
+            return settle(record, "its worker process died", self._ended)
+        if self._ended is not None:
+            return settle(record, self._interrupted or "the run ended before it", self._ended)
+        return record
+
+    # xdist
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: WorkerController) -> None:
+        batchrun.describe_to_worker(self._run, node.workerinput)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_auto_num_workers(self) -> int:
+        return min(self._run.plan.max_concurrent, len(self._run.plan.devices))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._chosen = frozenset(device_id for nodeid in ids if (device_id := device_id_of(nodeid)))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        device_id = device_id_of(crashitem)
+        record = self._device(device_id) if device_id else None
+        if device_id is None or record is None:
+            return
+        self._crashed.add(device_id)
+        phase = next((p.phase for p in record.phases if p.outcome is PhaseOutcome.RUNNING), None)
+        where = f"in the {phase} phase" if phase else "before its first phase"
+        # As a "call": under xdist's "???" neither pytest-html nor JUnit would show the device.
+        report.when = "call"
+        report.longrepr = f"{device_id}: its worker process died {where}. {self._describe(device_id)}"
+
+    def _describe(self, device_id: str) -> str:
+        record = self._device(device_id)
+        return record.error.advice if record and record.error else ""
+
+    # The items' reports
+
+    def pytest_runtest_logstart(self) -> None:
+        if self._live is None:
+            self._live = self._start_live_view()
+
+    def _start_live_view(self) -> LiveView:
+        writer = self._config.get_terminal_writer()
+        plan = self._run.plan
+        live = LiveView(self._run.folder.journals(plan), len(plan.devices), writer._file, writer.hasmarkup)
+        live.start()
+        return live
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """The live view tells it; pytest only counts."""
+        if device_id_of(report.nodeid) is None or (report.when != "call" and report.passed):
+            return None
+        return ("error" if report.when == "setup" and report.failed else report.outcome), "", ""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        device_id = device_id_of(report.nodeid)
+        for name, value in report.user_properties:
+            if device_id and name == ENDING_PROPERTY and isinstance(value, dict):
+                self._endings[device_id] = Event(time.time(), Kind.ENDED, value)
+        yield
+        if device_id in self._crashed and report.when == "call":
+            self._log_teardown(report)
+
+    def _log_teardown(self, report: pytest.TestReport) -> None:
+        """pytest-html's row of an item is made from its teardown, which a dead worker never sends."""
+        teardown = pytest.TestReport(
+            nodeid=report.nodeid,
+            location=report.location,
+            keywords={},
+            outcome="passed",
+            longrepr=None,
+            when="teardown",
+        )
+        if hasattr(report, "node"):
+            teardown.node = report.node  # type: ignore[attr-defined]  # else JUnit counts a second, green case
+        self._config.hook.pytest_runtest_logreport(report=teardown)
+
+    # The end
+
+    def pytest_keyboard_interrupt(self) -> None:
+        self._interrupted = "the run was interrupted"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._ended = time.time()
+        record = self.record()
+        for device in record.with_outcome(Outcome.NOT_RUN):
+            self._log_not_run(device)
+        self._write_reports(record)
+        self._stop_bench()
+
+    def _log_not_run(self, device: DeviceRecord) -> None:
+        """A device that never started would vanish from pytest's own counts."""
+        nodeid = f"{self._run.batch_file.name}::{ITEM_PREFIX}{device.device_id}]"
+        location = (str(self._run.batch_file), 0, device.device_id)
+        skipped = pytest.TestReport(
+            nodeid=nodeid,
+            location=location,
+            keywords={},
+            outcome="skipped",
+            longrepr=(str(self._run.batch_file), 0, f"Skipped: {device.reason}"),
+            when="setup",
+        )
+        self._config.hook.pytest_runtest_logreport(report=skipped)
+        self._log_teardown(skipped)
+
+    def _write_reports(self, record: RunRecord) -> None:
+        folder = self._run.folder
+        json_report.write(record, folder.json)
+        junit.write(record, folder.junit)
+        Ledger(self._run.plan.ledger).record(record)
+
+    def _stop_bench(self) -> None:
+        if self._run.bench is not None:
+            self._run.bench.stop()
+
+    def pytest_report_header(self) -> list[str]:
+        plan = self._run.plan
+        boards = "virtual boards" if any(device.virtual for device in plan.devices) else "boards"
+        workers = self._config.option.numprocesses
+        return [
+            f"batch: {plan.batch_name}: {len(plan.devices)} {boards} to {plan.version}, {workers} at once",
+            f"run: {self._run.folder.run_id}",
+        ]
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        folder = self._run.folder
+        terminalreporter.section("reports")
+        for path in (self._config.option.htmlpath, folder.junit, folder.json):
+            terminalreporter.write_line(str(path))
+        print_summary(self.record(), lambda text, markup: terminalreporter.write_line(text, **markup))
+
+    def pytest_unconfigure(self) -> None:
+        self._stop_bench()

@@ -1,0 +1,164 @@
+"""One target of the batch in this run: its plan, its images, its journal. The fixture `device` is one of these."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from drivers.base import DeviceError, Driver, Identity, Segment
+from harness.deadline import limit
+from harness.journal import Journal, Kind
+from harness.plan import DevicePlan
+from harness.record import ErrorRecord, Outcome, Phase, PhaseOutcome
+
+_PROGRESS_EVERY_S = 0.25  # the live view redraws no faster, and every event is a line in a file
+
+
+class HarnessFault(DeviceError):
+    """Our side failed (a full disk, a damaged store, a bug), not the board."""
+
+    default_advice = "Read the cause, mend it on this machine, and run the batch again for this device."
+
+
+@dataclass
+class PhaseNotes:
+    """What a phase has to say when it ends well."""
+
+    detail: str = ""
+    skipped: bool = False
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def skip(self, why: str) -> None:
+        self.skipped = True
+        self.detail = why
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a device ended; `reason` says in words what an emergency is, or what is to be noted."""
+
+    outcome: Outcome
+    error: ErrorRecord | None = None
+    reason: str = ""
+
+
+class Device:
+    """State that changes has this one owner; everything that happens to the device is told to its journal here."""
+
+    def __init__(
+        self, plan: DevicePlan, driver: Driver, images: Sequence[Segment], journal: Journal, run_id: str
+    ) -> None:
+        self.plan = plan
+        self.driver = driver
+        self.images = tuple(images)
+        self.run_id = run_id
+        self.identity: Identity | None = None
+        self.version_before: str | None = None
+        self.touched = False  # something may have been written: from here on a failure must be rolled back
+        self.attempt = 0
+        self._journal = journal
+        self._last_progress = 0.0
+
+    @property
+    def device_id(self) -> str:
+        return self.plan.device_id
+
+    @property
+    def version(self) -> str:
+        """The version that the batch brings."""
+        return self.plan.version
+
+    def start(self, worker: str) -> None:
+        self._journal.write(
+            Kind.STARTED,
+            device_id=self.device_id,
+            device_type=self.plan.device_type,
+            port=self.plan.port,
+            wanted_version=self.version,
+            pid=os.getpid(),
+            worker=worker,
+        )
+
+    def begin_attempt(self, number: int, baud: int) -> None:
+        self.attempt = number
+        self._journal.write(Kind.ATTEMPT, number=number, baud=baud)
+
+    def identified(self, identity: Identity) -> None:
+        self.identity = identity
+        self._journal.write(Kind.IDENTIFIED, **vars(identity))
+
+    def tell_version(self, which: str, version: str | None) -> None:
+        if which == "before":
+            self.version_before = version
+        self._journal.write(Kind.VERSION, which=which, version=version)
+
+    def will_retry(self, attempt: int, pause_s: float, error: DeviceError) -> None:
+        self._journal.write(
+            Kind.RETRY, attempt=attempt, wait_s=round(pause_s, 3), error=error_record(error, None).as_json()
+        )
+
+    def log(self, line: str) -> None:
+        """Add a line to the device's log, which the reports show."""
+        self._journal.write(Kind.LOG, text=line)
+
+    def heard(self, text: str) -> None:
+        self._journal.write(Kind.CONSOLE, text=text)
+
+    def progress(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last_progress < _PROGRESS_EVERY_S:
+            return
+        self._last_progress = now
+        self._journal.write(Kind.PROGRESS, done=done, total=total)
+
+    @contextmanager
+    def phase(self, phase: Phase, limit_s: float) -> Iterator[PhaseNotes]:
+        """Journal a phase around the block, within its time limit. Errors are journaled and go on."""
+        notes = PhaseNotes()
+        self._journal.write(Kind.PHASE_STARTED, phase=phase, attempt=self.attempt)
+        try:
+            with limit(limit_s, f"the {phase} phase"):
+                yield notes
+        except Exception as error:
+            # Whatever it was, the journal must say that the phase is over; the error itself goes on.
+            self._phase_ended(phase, PhaseOutcome.FAILED, notes, error_record(as_device_error(error), phase))
+            raise
+        outcome = PhaseOutcome.SKIPPED if notes.skipped else PhaseOutcome.PASSED
+        self._phase_ended(phase, outcome, notes, None)
+
+    def _phase_ended(self, phase: Phase, outcome: PhaseOutcome, notes: PhaseNotes, error: ErrorRecord | None) -> None:
+        self._journal.write(
+            Kind.PHASE_ENDED,
+            phase=phase,
+            attempt=self.attempt,
+            outcome=outcome,
+            detail=notes.detail,
+            figures=notes.figures,
+            error=error.as_json() if error else None,
+        )
+
+    def end(self, ending: Ending) -> Mapping[str, object]:
+        """Journal the device's end; what was journaled, for the report to carry to the controller."""
+        said: dict[str, object] = {
+            "outcome": ending.outcome,
+            "error": ending.error.as_json() if ending.error else None,
+            "reason": ending.reason,
+        }
+        self._journal.write(Kind.ENDED, **said)
+        return said
+
+
+def as_device_error(error: Exception) -> DeviceError:
+    """The error as one of the family, the original as its cause."""
+    if isinstance(error, DeviceError):
+        return error
+    fault = HarnessFault(f"{type(error).__name__}: {error}")
+    fault.__cause__ = error
+    return fault
+
+
+def error_record(error: DeviceError, phase: Phase | None) -> ErrorRecord:
+    return ErrorRecord(error.category, type(error).__name__, error.message, error.advice, phase)

@@ -1,0 +1,70 @@
+"""`--dry-run`: what would be done to each chosen device, in words, from the same plan and the same items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.collect import DeviceItem
+from harness.plan import DevicePlan, Plan
+
+
+class DryRun:
+    """Takes the place of running the items."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def pytest_report_header(self) -> str:
+        return f"dry run of {self._plan.batch_name}: no board is touched"
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
+        for item in session.items:
+            if isinstance(item, DeviceItem):
+                for line in describe(item.device_plan):
+                    reporter.write_line(line)
+        return True
+
+
+def describe(device: DevicePlan) -> Iterator[str]:
+    """The device's steps, a line each."""
+    place = "a virtual board" if device.virtual else device.port
+    yield f"{device.device_id} ({device.device_type}) on {place}"
+    yield f"  identify  {_identity(device)}"
+    yield f"  backup    {_backup(device)}"
+    for image in device.images:
+        skipped = "" if device.reflash else ", unless the board holds it already"
+        yield f"  flash     {image.path.name}, {image.size} bytes at {image.address:#x}{skipped}"
+    yield f"  verify    {'by the digest of the board' if device.verify else 'no: verify_after_flash is off'}"
+    yield f"  boot      {_boot(device)}"
+    for path in device.tests:
+        yield f"  test      {path}"
+    yield f"  failing   {_failing(device)}"
+
+
+def _identity(device: DevicePlan) -> str:
+    expected = device.expected
+    wanted = {"MAC or serial": expected.serial, "revision": expected.revision, "flash size": expected.flash_size}
+    return ", ".join(
+        [f"chip {device.chip}", *(f"{name} {value}" for name, value in wanted.items() if value is not None)]
+    )
+
+
+def _backup(device: DevicePlan) -> str:
+    if not device.backup:
+        return "no: backup_before_flash is off"
+    return "the whole flash" if device.backup_scope == "flash" else "what the images cover"
+
+
+def _boot(device: DevicePlan) -> str:
+    wanted = [f"version {device.version}"] if device.expect.require_version else []
+    wanted += [repr(pattern) for pattern in device.expect.patterns]
+    return f"{' and '.join(wanted) or 'nothing in particular'} within {device.expect.version_within:g} s"
+
+
+def _failing(device: DevicePlan) -> str:
+    attempts = f"up to {device.retry_policy.attempts} attempts"
+    return f"{attempts}, then {'the backup is restored' if device.rollback and device.backup else 'no rollback'}"

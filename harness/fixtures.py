@@ -1,0 +1,189 @@
+"""The fixtures of a device's item, and the item itself. They are public: a user's conftest may override any of them.
+
+device      the target: its plan, its identity, its log
+port_lock   the port, ours alone until the item ends
+session     the driver's open line to the board, closed whatever happens
+backup      a callable that reads what the board holds into the store
+rollback    a callable that writes a backup back and verifies it
+console     what the application prints
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import drivers
+from drivers.base import BoardTestFailed, Link, Region, Session
+from harness import backup as blocks
+from harness.batchrun import run_of
+from harness.console import Console, ConsoleTimeout
+from harness.device import Device, Ending
+from harness.journal import Journal
+from harness.locks import PortLock
+from harness.plan import DevicePlan
+from harness.procedure import BoardTest, Procedure, Tools
+from harness.record import Outcome
+from harness.store import Backup, Store
+
+BackupTaker = Callable[[], Backup | None]
+Restorer = Callable[[Backup], int]
+
+ENDING_PROPERTY = "batch-flash-ending"
+"""The name under which an item's ending travels to the controller, should the journal have missed it (a full disk)."""
+
+
+def _plan(request: pytest.FixtureRequest) -> DevicePlan:
+    plan: DevicePlan = request.node.device_plan
+    return plan
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """The target of this item."""
+    plan = _plan(request)
+    run = run_of(request.config)
+    driver = drivers.load_driver(plan.device_type)
+    with Journal(run.folder.journal(plan.device_id)) as journal:
+        yield Device(plan, driver, run.folder.images(plan), journal, run.folder.run_id)
+
+
+@pytest.fixture
+def port_lock(device: Device) -> Iterator[PortLock]:
+    """The lock of the device's port; the procedure takes it first, and it is held until the session is closed."""
+    with PortLock(device.plan.port, device.run_id, device.device_id) as lock:
+        yield lock
+
+
+@pytest.fixture
+def session(device: Device, port_lock: PortLock) -> Iterator[Session]:  # noqa: ARG001  (closed before the lock is released)
+    """The driver's session, not connected yet."""
+    plan = device.plan
+    opened = device.driver.open(Link(plan.port, plan.baudrate, plan.flash_baudrate), device.log)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> Store:
+    """The site's store of blocks and backups."""
+    return Store(run_of(request.config).plan.store_dir)
+
+
+@pytest.fixture
+def backup(device: Device, session: Session, store: Store) -> BackupTaker:
+    """Takes the backup: the whole flash, or what the images will cover (`backup_scope`)."""
+
+    def take() -> Backup | None:
+        capabilities = device.driver.capabilities
+        if not capabilities.can_read_back or device.identity is None:
+            return None
+        whole = [Region(0, device.identity.flash_size)]
+        regions = whole if device.plan.backup_scope == "flash" else [image.region for image in device.images]
+        grid = blocks.clip(blocks.split(regions, device.driver.hash_block), device.identity.flash_size)
+        taken = blocks.take(session, capabilities, grid, store, device.progress)
+        device.log(f"backup: {len(taken.blocks)} blocks, {taken.read_bytes} bytes read from the board")
+        kept = Backup(
+            run_id=device.run_id,
+            device_id=device.device_id,
+            identity=device.identity,
+            version=device.version_before,
+            taken_at=time.time(),
+            blocks=taken.blocks,
+        )
+        store.save(kept)
+        return kept
+
+    return take
+
+
+@pytest.fixture
+def rollback(device: Device, session: Session, store: Store) -> Restorer:
+    """Writes back what differs from the backup and verifies it; returns the number of bytes written."""
+
+    def restore(kept: Backup) -> int:
+        return blocks.restore(session, device.driver.capabilities, kept.blocks, store, device.progress)
+
+    return restore
+
+
+@pytest.fixture
+def console(device: Device, session: Session) -> Console:
+    """What the application prints since its last reset."""
+    return Console(session, device.heard)
+
+
+@pytest.fixture
+def board_tests(request: pytest.FixtureRequest) -> list[BoardTest]:
+    """The functions of the batch's `tests:` modules; their arguments are fixtures, `device` and `console` first."""
+    return [test for path in _plan(request).tests for test in _tests_of(request, path)]
+
+
+def _tests_of(request: pytest.FixtureRequest, path: Path) -> Iterator[BoardTest]:
+    module: Any = pytest.Module.from_parent(request.session, path=path).obj
+    for name, function in vars(module).items():
+        if name.startswith("test_") and inspect.isfunction(function):
+            yield BoardTest(f"{path.stem}::{name}", lambda function=function: _run(request, function))  # type: ignore[misc]
+
+
+def _run(request: pytest.FixtureRequest, function: Callable[..., None]) -> str:
+    arguments = {name: request.getfixturevalue(name) for name in inspect.signature(function).parameters}
+    try:
+        function(**arguments)
+    except pytest.skip.Exception as skipped:
+        return str(skipped)
+    except (AssertionError, ConsoleTimeout, pytest.fail.Exception) as error:
+        raise BoardTestFailed(f"{function.__name__}: {error}") from error
+    except Exception as error:
+        # A user's test may raise anything; whatever it is, the board did not pass.
+        raise BoardTestFailed(f"{function.__name__}: {type(error).__name__}: {error}") from error
+    return ""
+
+
+def test_flash(
+    request: pytest.FixtureRequest,
+    device: Device,
+    port_lock: PortLock,
+    session: Session,
+    backup: BackupTaker,
+    rollback: Restorer,
+    console: Console,
+    store: Store,
+    board_tests: list[BoardTest],
+) -> None:
+    """The item: the procedure with the fixtures; it fails with the device's ending in words."""
+    tools = Tools(
+        lock=port_lock,
+        session=session,
+        backup=backup,
+        rollback=rollback,
+        console=console,
+        store=store,
+        tests=board_tests,
+        worker=run_of(request.config).worker,
+    )
+    ending = Procedure(device, tools).run()
+    request.node.user_properties.append((ENDING_PROPERTY, device.end(ending)))
+    if ending.outcome.failed:
+        pytest.fail(in_words(device, ending), pytrace=False)
+
+
+def in_words(device: Device, ending: Ending) -> str:
+    """What failed, what the board is on now, and what to do."""
+    error = ending.error
+    lines = [f"{device.device_id}: {error.phase}: {error.message} [{error.category}]"] if error else [device.device_id]
+    had = device.version_before or "the firmware that it had"
+    now = {
+        Outcome.ROLLED_BACK: f"The board is back on {had}, verified.",
+        Outcome.UNTOUCHED: f"Nothing was written: the board is on {had}.",
+        Outcome.EMERGENCY: f"EMERGENCY: the board is on neither firmware: {ending.reason}",
+    }
+    lines.append(now.get(ending.outcome, ""))
+    if error:
+        lines.append(error.advice)
+    return "\n".join(line for line in lines if line)

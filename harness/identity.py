@@ -1,0 +1,32 @@
+"""Whether the board on the port is the one that the batch means. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drivers.base import Driver, Identity, WrongBoard
+from harness.plan import DevicePlan
+
+
+def check(plan: DevicePlan, driver: Driver, identity: Identity, before: Identity | None) -> None:
+    """Raise `WrongBoard` naming every difference; `before` is who answered earlier in this run, if anybody did."""
+    differences = list(_differences(plan, driver, identity, before))
+    if differences:
+        raise WrongBoard(f"not the board that the batch means: {'; '.join(differences)}")
+
+
+def _differences(plan: DevicePlan, driver: Driver, identity: Identity, before: Identity | None) -> Iterator[str]:
+    expected = plan.expected
+    if not driver.matches(plan.chip, identity):
+        yield f"the chip is {identity.chip}, expected {plan.chip}"
+    if expected.serial is not None and expected.serial.lower() != identity.serial.lower():
+        yield f"its MAC or serial is {identity.serial}, expected {expected.serial}"
+    if expected.revision is not None and expected.revision != identity.revision:
+        yield f"its revision is {identity.revision or 'unknown'}, expected {expected.revision}"
+    if expected.flash_size is not None and expected.flash_size != identity.flash_size:
+        yield f"its flash has {identity.flash_size} bytes, expected {expected.flash_size}"
+    for image in plan.images:
+        if image.address + image.size > identity.flash_size:
+            yield f"{image.path.name} ends at {image.address + image.size:#x}, its flash at {identity.flash_size:#x}"
+    if before is not None and before != identity:
+        yield f"another board answered before on this port ({before.chip}, {before.serial})"

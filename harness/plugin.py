@@ -1,0 +1,58 @@
+"""pytest's hooks and options of the harness: a table of contents, each hook calls a room of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import batchrun
+from harness.batchrun import find_run
+from harness.fixtures import backup, board_tests, console, device, port_lock, rollback, session, store
+
+__all__ = ["backup", "board_tests", "console", "device", "port_lock", "rollback", "session", "store"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("batch-flash", "updating fleets of boards (pytest BATCH.yaml)")
+    group.addoption("--simulate", action="store_true", help="put a virtual twin in the place of every target")
+    group.addoption("--dry-run", action="store_true", help="print what would be done to each device, and do nothing")
+    group.addoption("--reflash", action="store_true", help="write images even where the board holds them already")
+    group.addoption("--site-config", metavar="FILE", help=f"the site's settings (default: {batchrun.SITE_FILE})")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Before xdist reads its options: whether there is a batch at all, and how many workers it may have."""
+    if hasattr(config, "workerinput"):
+        return
+    run = batchrun.read_batch(config)
+    if run is not None:
+        from harness import controller
+
+        controller.shape_session(config, run)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    workerinput: dict[str, object] | None = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        batchrun.join(config, workerinput)
+    run = find_run(config)
+    if run is None:
+        return
+    for device_type in sorted({target.device_type for target in run.plan.devices}):
+        config.addinivalue_line("markers", f"{device_type}: devices of this type")
+    if workerinput is None:
+        from harness import controller
+
+        controller.register(config, run)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
+    run = find_run(parent.config)
+    if run is None or file_path.resolve() != run.batch_file:
+        return None
+    from harness.collect import batch_file
+
+    return batch_file(parent, file_path, run.plan)

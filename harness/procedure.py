@@ -1,0 +1,234 @@
+"""What is done to one device, from top to bottom; names no family.
+
+    lock → (identify → backup → flash → verify, again where that helps) → boot → test → commit
+                                                                        ↘ anything failed → rollback
+
+It ends in one of the states of `Outcome`: on the new firmware, verified; on the firmware that it had, verified; or
+in an emergency, which is said aloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from drivers.base import BootFailed, DeviceError, Segment, Session, VerificationFailed
+from harness import boot, identity, retry
+from harness.backup import remember
+from harness.console import Console
+from harness.deadline import limit
+from harness.device import Device, Ending, PhaseNotes, as_device_error, error_record
+from harness.locks import PortLock
+from harness.record import Outcome, Phase
+from harness.store import Backup, Store, digest
+
+_RESET_LIMIT_S = 15.0  # for a last reset on the way out; nothing depends on it
+
+
+@dataclass(frozen=True)
+class BoardTest:
+    """A test of the batch's own. `run` raises a `DeviceError`; it returns why it was skipped, or an empty text."""
+
+    name: str
+    run: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the fixtures hand to the procedure; a user's conftest may have replaced any of them."""
+
+    lock: PortLock
+    session: Session
+    backup: Callable[[], Backup | None]
+    rollback: Callable[[Backup], int]  # returns the bytes that it wrote
+    console: Console
+    store: Store
+    tests: Sequence[BoardTest]
+    worker: str
+
+
+class Procedure:
+    """One device's way through the phases."""
+
+    def __init__(self, device: Device, tools: Tools) -> None:
+        self._device = device
+        self._plan = device.plan
+        self._limits = device.plan.limits
+        self._tools = tools
+        self._session = tools.session
+        self._backup: Backup | None = None
+        self._phase = Phase.LOCK
+
+    def run(self) -> Ending:
+        """Whatever goes wrong becomes the device's ending; no `Exception` leaves this."""
+        try:
+            with limit(self._limits.device_s, "the whole device"):
+                self._device.start(self._tools.worker)
+                self._lock()
+                retry.call(self._attempt, self._plan.retry_policy, self._before_retry)
+                self._boot()
+                self._test()
+                return self._commit()
+        except Exception as error:  # noqa: BLE001  (the item's boundary: a fault of ours must not leave a board half-written)
+            return self._after_failure(as_device_error(error))
+
+    def _enter(self, phase: Phase, limit_s: float) -> AbstractContextManager[PhaseNotes]:
+        self._phase = phase
+        return self._device.phase(phase, limit_s)
+
+    def _lock(self) -> None:
+        with self._enter(Phase.LOCK, self._limits.lock_s + 5) as notes:
+            self._tools.lock.acquire(self._limits.lock_s)
+            notes.detail = self._tools.lock.port
+
+    def _before_retry(self, attempt: int, pause_s: float, error: DeviceError) -> None:
+        self._device.will_retry(attempt, pause_s, error)
+        if self._session.slow_down():
+            self._device.log(f"next attempt at {self._session.flash_baudrate} baud")
+
+    def _attempt(self, number: int) -> None:
+        self._device.begin_attempt(number, self._session.flash_baudrate)
+        self._identify()
+        if self._backup is None:
+            self._take_backup()
+        self._flash()
+        self._verify()
+
+    def _identify(self) -> None:
+        with self._enter(Phase.IDENTIFY, self._limits.identify_s) as notes:
+            found = self._session.connect()
+            identity.check(self._plan, self._device.driver, found, self._device.identity)
+            self._device.identified(found)
+            if not self._device.touched:
+                self._device.tell_version("before", self._session.installed_version(self._plan.main_image.address))
+            notes.detail = " ".join(filter(None, (found.chip, found.revision, found.serial)))
+
+    def _take_backup(self) -> None:
+        with self._enter(Phase.BACKUP, self._limits.backup_s) as notes:
+            if not self._plan.backup:
+                return notes.skip("backup_before_flash is off")
+            self._backup = self._tools.backup()
+            if self._backup is None:
+                return notes.skip("this family can not be read back")
+            notes.detail = f"{len(self._backup.blocks)} blocks"
+            notes.figures["bytes"] = sum(block.size for block in self._backup.blocks)
+        return None
+
+    def _flash(self) -> None:
+        with self._enter(Phase.FLASH, self._limits.flash_s) as notes:
+            needed = self._images_to_write()
+            if not needed:
+                return notes.skip("the board holds these images already")
+            self._device.touched = True
+            self._session.write(needed, self._device.progress)
+            notes.figures["bytes"] = sum(len(image.data) for image in needed)
+        return None
+
+    def _images_to_write(self) -> Sequence[Segment]:
+        can_hash = self._device.driver.capabilities.can_hash
+        if self._plan.reflash or not can_hash:
+            return self._device.images
+        return [image for image in self._device.images if self._session.digest(image.region) != digest(image.data)]
+
+    def _verify(self) -> None:
+        with self._enter(Phase.VERIFY, self._limits.verify_s) as notes:
+            if not self._plan.verify:
+                return notes.skip("verify_after_flash is off")
+            for image in self._device.images:
+                self._verify_image(image)
+            notes.figures["bytes"] = sum(len(image.data) for image in self._device.images)
+        return None
+
+    def _verify_image(self, image: Segment) -> None:
+        capabilities = self._device.driver.capabilities
+        if capabilities.can_hash:
+            same = self._session.digest(image.region) == digest(image.data)
+        elif capabilities.can_read_back:
+            same = self._session.read(image.region, self._device.progress) == image.data
+        else:
+            return  # what answers after the reset is the only proof of such a family
+        if not same:
+            raise VerificationFailed(f"the flash at {image.address:#x} does not hold {image.name}")
+
+    def _boot(self) -> None:
+        with self._enter(Phase.BOOT, self._limits.boot_s) as notes:
+            version = self._restart(boot.Wanted.from_plan(self._plan))
+            self._device.tell_version("after", version or self._device.version)
+            notes.detail = f"reports {version}" if version else "no version reported"
+
+    def _restart(self, wanted: boot.Wanted) -> str | None:
+        self._tools.console.clear()
+        self._session.reset()
+        return boot.watch(self._tools.console, self._device.driver, wanted)
+
+    def _test(self) -> None:
+        if not self._tools.tests:
+            return
+        with self._enter(Phase.TEST, self._limits.test_s) as notes:
+            results = [f"{test.name}: {self._run_test(test)}" for test in self._tools.tests]
+            notes.detail = ", ".join(results)
+
+    def _run_test(self, test: BoardTest) -> str:
+        self._device.log(f"test {test.name}")
+        skipped = test.run()
+        return f"skipped ({skipped})" if skipped else "passed"
+
+    def _commit(self) -> Ending:
+        for image in self._device.images:
+            remember(image, self._device.driver.hash_block, self._tools.store)
+        return Ending(Outcome.UPDATED if self._device.touched else Outcome.UNCHANGED)
+
+    def _after_failure(self, error: DeviceError) -> Ending:
+        record = error_record(error, self._phase)
+        if not self._device.touched:
+            self._start_application()
+            return Ending(Outcome.UNTOUCHED, record)
+        if not self._plan.rollback:
+            return Ending(Outcome.EMERGENCY, record, "written but not good, and rollback_on_failure is off")
+        if self._backup is None:
+            return Ending(Outcome.EMERGENCY, record, "written but not good, and there is no backup to restore")
+        try:
+            reason = self._roll_back(self._backup)
+        except Exception as fault:  # noqa: BLE001  (as in `run`: nothing may hide that this board is on neither firmware)
+            return Ending(Outcome.EMERGENCY, record, f"the rollback failed: {as_device_error(fault).message}")
+        return Ending(Outcome.ROLLED_BACK, record, reason)
+
+    def _start_application(self) -> None:
+        """Nothing was written: leave the board running what it has, if it can be reached at all."""
+        if self._device.identity is None:
+            return
+        try:
+            with limit(_RESET_LIMIT_S, "the last reset"):
+                self._session.reset()
+        except DeviceError as error:
+            self._device.log(f"could not start the application again: {error}")
+
+    def _roll_back(self, backup: Backup) -> str:
+        self._device.attempt += 1
+        with self._enter(Phase.ROLLBACK, self._limits.rollback_s) as notes:
+            written = retry.call(
+                lambda _number: self._restore(backup), self._plan.retry_policy, self._before_restoring_again
+            )
+            notes.figures["bytes"] = written
+            notes.detail = f"{written} bytes restored and verified"
+            return self._start_previous(backup)
+
+    def _before_restoring_again(self, attempt: int, pause_s: float, error: DeviceError) -> None:
+        self._session.slow_down()
+        self._device.log(f"rollback, attempt {attempt}: {error}; again in {pause_s:.1f} s")
+
+    def _restore(self, backup: Backup) -> int:
+        found = self._session.connect()
+        identity.check(self._plan, self._device.driver, found, backup.identity)
+        return self._tools.rollback(backup)
+
+    def _start_previous(self, backup: Backup) -> str:
+        """The flash is proven; whether the old firmware says so at its start is only noted."""
+        try:
+            version = self._restart(boot.Wanted.previous(self._plan, backup.version))
+        except (BootFailed, DeviceError) as error:
+            self._device.tell_version("after", backup.version)
+            return f"restored and verified, but its start was not seen: {error}"
+        self._device.tell_version("after", version or backup.version)
+        return ""

@@ -1,0 +1,91 @@
+"""A run's folder: the snapshot of its plan, its firmware, its devices' journals, its reports.
+
+runs/<id>/plan.json              what was asked for; nothing changes it once the run has begun
+          images/<sha256>.bin    the firmware, as it was when the run began
+          devices/<device>.jsonl the journals
+          report.html  junit.xml  report.json
+runs/latest                      a link to the newest run
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivers.base import Segment
+from harness.plan import DevicePlan, Plan
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def plan_file(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def html(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def junit(self) -> Path:
+        return self.path / "junit.xml"
+
+    @property
+    def json(self) -> Path:
+        return self.path / "report.json"
+
+    def journal(self, device_id: str) -> Path:
+        return self.path / "devices" / f"{device_id}.jsonl"
+
+    def journals(self, plan: Plan) -> Mapping[str, Path]:
+        return {device.device_id: self.journal(device.device_id) for device in plan.devices}
+
+    def save_plan(self, plan: Plan) -> None:
+        """Write the snapshot. Raises `OSError`."""
+        temporary = self.plan_file.with_suffix(".tmp")
+        temporary.write_text(plan.model_dump_json(indent=1))
+        temporary.replace(self.plan_file)
+
+    def load_plan(self) -> Plan:
+        return Plan.model_validate_json(self.plan_file.read_bytes())
+
+    def keep_images(self, plan: Plan) -> None:
+        """Copy the firmware, so that a file rebuilt during the run changes nothing in it. Raises `OSError`."""
+        for image in {image.sha256: image for device in plan.devices for image in device.images}.values():
+            self._image(image.sha256).write_bytes(image.path.read_bytes())
+
+    def images(self, device: DevicePlan) -> tuple[Segment, ...]:
+        return tuple(
+            Segment(image.address, self._image(image.sha256).read_bytes(), image.path.name) for image in device.images
+        )
+
+    def _image(self, sha256: str) -> Path:
+        return self.path / "images" / f"{sha256}.bin"
+
+
+def create(runs_dir: Path, batch_file: Path) -> RunFolder:
+    """A new run's folder, with an id that sorts by time; `latest` points to it. Raises `OSError`."""
+    stem = re.sub(r"[^A-Za-z0-9-]+", "-", batch_file.stem).strip("-")
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}-{secrets.token_hex(2)}"
+    path = runs_dir / run_id
+    for folder in (path / "images", path / "devices"):
+        folder.mkdir(parents=True)
+    _point_latest_to(path)
+    return RunFolder(path)
+
+
+def _point_latest_to(path: Path) -> None:
+    link = path.parent / f".latest-{os.getpid()}"
+    link.symlink_to(path.name)
+    link.replace(path.parent / "latest")

@@ -1,0 +1,131 @@
+"""Content-addressed blocks of flash, and the backups that are lists of them.
+
+A block is named after its MD5, the digest that boot loaders compute of their own flash: a board's answer says whether
+the store has the block already, and then it need not be read. The name is checked whenever a block is read, and a
+restored block is verified by the board again, so a damaged file is found and never written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from drivers.base import Identity, Region
+
+
+class StoreError(Exception):
+    """The store can not give what it should hold, or can not take more."""
+
+
+class Block(BaseModel):
+    """`size` bytes at `address`, with the given MD5 in hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: int
+    size: int
+    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+    @property
+    def region(self) -> Region:
+        return Region(self.address, self.size)
+
+
+class Backup(BaseModel):
+    """What a board held before it was written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str
+    device_id: str
+    identity: Identity
+    version: str | None
+    taken_at: float  # seconds since the epoch
+    blocks: tuple[Block, ...]
+
+
+def digest(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+class Store:
+    """Blocks under `<root>/blocks`, backups under `<root>/backups`. Any number of processes may share one."""
+
+    def __init__(self, root: Path) -> None:
+        self._blocks = root / "blocks"
+        self._backups = root / "backups"
+
+    def put(self, data: bytes) -> str:
+        """Keep a block, on disk when this returns; its MD5. Raises `StoreError` when it can not be written."""
+        md5 = digest(data)
+        if not self.has(md5):
+            _write(self._path(md5), data)
+        return md5
+
+    def has(self, md5: str) -> bool:
+        return self._path(md5).exists()
+
+    def get(self, md5: str) -> bytes:
+        """A block's bytes. Raises `StoreError` when it is missing or damaged."""
+        path = self._path(md5)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"block {md5} can not be read: {error}") from error
+        if digest(data) != md5:
+            raise StoreError(f"block {md5} is damaged: {path}")
+        return data
+
+    def save(self, backup: Backup) -> Path:
+        path = self.backup_path(backup.run_id, backup.device_id)
+        _write(path, backup.model_dump_json(indent=1).encode())
+        return path
+
+    def load(self, run_id: str, device_id: str) -> Backup | None:
+        """A device's backup of a run; None when none was taken. Raises `StoreError` when it can not be read."""
+        path = self.backup_path(run_id, device_id)
+        try:
+            return Backup.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"backup {path} can not be read: {error}") from error
+
+    def backup_path(self, run_id: str, device_id: str) -> Path:
+        return self._backups / device_id / f"{run_id}.json"
+
+    def content(self, backup: Backup) -> bytes:
+        """The bytes of a backup from its first address to its last; gaps, which were not backed up, as 0xFF."""
+        if not backup.blocks:
+            return b""
+        start = min(block.address for block in backup.blocks)
+        image = bytearray(b"\xff" * (max(block.region.end for block in backup.blocks) - start))
+        for block in backup.blocks:
+            image[block.address - start : block.region.end - start] = self.get(block.md5)
+        return bytes(image)
+
+    def _path(self, md5: str) -> Path:
+        return self._blocks / md5[:2] / md5
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all, and on disk: a backup that a power cut can take back is none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise StoreError(f"{path} can not be written: {error}") from error
