@@ -63,7 +63,7 @@ def device_id_of(nodeid: str) -> str | None:
 
 
 class Controller:
-    """Hooks of the controller, and what it has learned: which items were chosen, whose worker died, who said its end."""
+    """Hooks of the controller, and what it has learned: the chosen items, the dead workers, the endings that were said."""
 
     def __init__(self, config: pytest.Config, run: BatchRun) -> None:
         self._config = config
