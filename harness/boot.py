@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from drivers.base import BootFailed, Driver
 from harness.console import Console
-from harness.plan import DevicePlan
+from harness.snapshot import DevicePlan
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.fixtures import test_flash
-from harness.plan import DevicePlan, Plan
+from harness.snapshot import DevicePlan, Plan
 
 
 class DeviceItem(pytest.Function):

@@ -63,7 +63,7 @@ def device_id_of(nodeid: str) -> str | None:
 
 
 class Controller:
-    """Hooks of the controller, and what it has learned: the chosen items, the dead workers, the endings that were said."""
+    """Hooks of the controller, and what it has learned: chosen items, dead workers, endings."""
 
     def __init__(self, config: pytest.Config, run: BatchRun) -> None:
         self._config = config

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from drivers.base import DeviceError, Driver, Identity, Segment
 from harness.deadline import limit
 from harness.journal import Journal, Kind
-from harness.plan import DevicePlan
 from harness.record import ErrorRecord, Outcome, Phase, PhaseOutcome
+from harness.snapshot import DevicePlan
 
 _PROGRESS_EVERY_S = 0.25  # the live view redraws no faster, and every event is a line in a file
 

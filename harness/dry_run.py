@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.collect import DeviceItem
-from harness.plan import DevicePlan, Plan
+from harness.snapshot import DevicePlan, Plan
 
 
 class DryRun:

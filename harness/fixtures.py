@@ -26,9 +26,9 @@ from harness.console import Console, ConsoleTimeout
 from harness.device import Device, Ending
 from harness.journal import Journal
 from harness.locks import PortLock
-from harness.plan import DevicePlan
 from harness.procedure import BoardTest, Procedure, Tools
 from harness.record import Outcome
+from harness.snapshot import DevicePlan
 from harness.store import Backup, Store
 
 BackupTaker = Callable[[], Backup | None]

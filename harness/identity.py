@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from drivers.base import Driver, Identity, WrongBoard
-from harness.plan import DevicePlan
+from harness.snapshot import DevicePlan
 
 
 def check(plan: DevicePlan, driver: Driver, identity: Identity, before: Identity | None) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.base import Segment
-from harness.plan import DevicePlan, Plan
+from harness.snapshot import DevicePlan, Plan
 
 
 @dataclass(frozen=True)

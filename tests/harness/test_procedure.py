@@ -1,0 +1,334 @@
+"""A device ends on the new firmware or on the one it had, verified; anything else is called an emergency."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drivers.base import (
+    BoardTestFailed,
+    Capabilities,
+    Category,
+    ConnectionLost,
+    FlashFailed,
+    Identity,
+    Link,
+    Region,
+    Segment,
+    VerificationFailed,
+)
+from harness import backup as blocks
+from harness.batch import Expect
+from harness.console import Console
+from harness.device import Device, Ending
+from harness.journal import Journal, read
+from harness.locks import PortLock
+from harness.procedure import BoardTest, Procedure, Tools
+from harness.record import DeviceRecord, Outcome, Phase, PhaseOutcome, fold
+from harness.retry import RetryPolicy
+from harness.snapshot import DevicePlan, ExpectedIdentity, Limits, PlannedImage
+from harness.store import Backup, Store
+from tests.harness.memory_board import APP, MAC, SIZE, FailAt, MemoryBoard, MemoryDriver, MemorySession, firmware
+
+LIMITS = Limits(
+    device_s=30, lock_s=1, identify_s=5, backup_s=5, flash_s=5, verify_s=5, boot_s=5, test_s=5, rollback_s=5
+)
+
+
+def plan(new: str = "2.0.0", **changes: Any) -> DevicePlan:
+    image = firmware(new)
+    fields: dict[str, Any] = {
+        "device_id": "BOARD_1",
+        "device_type": "memory",
+        "chip": "memory",
+        "port": "/dev/memory",
+        "baudrate": 115200,
+        "flash_baudrate": 921600,
+        "images": (
+            PlannedImage(
+                path=Path("app.bin"),
+                address=APP,
+                size=len(image),
+                sha256=hashlib.sha256(image).hexdigest(),
+                version=new,
+            ),
+        ),
+        "version": new,
+        "expect": Expect(version_within=0.05, settle=0),
+        "expected": ExpectedIdentity(serial=MAC),
+        "limits": LIMITS,
+        "retry_policy": RetryPolicy(3, 0.001, True),
+        "backup": True,
+        "backup_scope": "flash",
+        "verify": True,
+        "rollback": True,
+        "reflash": False,
+        "tests": (),
+    }
+    return DevicePlan(**(fields | changes))
+
+
+class Bench:
+    """One memory board on version 1.0.0, and the run of the procedure on it."""
+
+    def __init__(self, tmp_path: Path, driver: MemoryDriver | None = None) -> None:
+        self.board = driver.board if driver else MemoryBoard()
+        self.board.put("1.0.0")
+        self.old_flash = bytes(self.board.flash)
+        self.driver = driver or MemoryDriver(self.board)
+        self.store = Store(tmp_path / "store")
+        self.journal = tmp_path / "journal.jsonl"
+        self.lock_dir = tmp_path / "locks"
+
+    def run(self, device_plan: DevicePlan | None = None, tests: tuple[BoardTest, ...] = ()) -> Ending:
+        device_plan = device_plan or plan()
+        images = [Segment(APP, firmware(device_plan.version), "app.bin")]
+        lock = PortLock(device_plan.port, "run-1", device_plan.device_id, self.lock_dir)
+        with Journal(self.journal) as journal, lock:
+            device = Device(device_plan, self.driver, images, journal, "run-1")
+            session = self.driver.open(Link("", 0, 0), device.log)
+            ending = Procedure(device, self._tools(device, session, lock, tests)).run()
+            device.end(ending)
+            return ending
+
+    def _tools(self, device: Device, session: MemorySession, lock: PortLock, tests: tuple[BoardTest, ...]) -> Tools:
+        def take() -> Backup | None:
+            if not device.driver.capabilities.can_read_back:
+                return None
+            grid = blocks.split([Region(0, SIZE)], device.driver.hash_block)
+            taken = blocks.take(session, device.driver.capabilities, grid, self.store, device.progress)
+            return Backup(
+                run_id="run-1",
+                device_id=device.device_id,
+                identity=device.identity,
+                version=device.version_before,
+                taken_at=time.time(),
+                blocks=taken.blocks,
+            )
+
+        def restore(kept: Backup) -> int:
+            return blocks.restore(session, device.driver.capabilities, kept.blocks, self.store, device.progress)
+
+        return Tools(lock, session, take, restore, Console(session, device.heard), self.store, tests, "gw0")
+
+    @property
+    def record(self) -> DeviceRecord:
+        return fold(DeviceRecord("BOARD_1", "memory", "/dev/memory"), read(self.journal))
+
+    @property
+    def new_flash(self) -> bytes:
+        new = bytearray(self.old_flash)
+        image = firmware("2.0.0")
+        new[APP : APP + len(image)] = image
+        return bytes(new)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_good_update_ends_on_the_new_firmware(bench: Bench):
+    assert bench.run().outcome is Outcome.UPDATED
+    assert bytes(bench.board.flash) == bench.new_flash
+    record = bench.record
+    assert (record.version_before, record.version_after) == ("1.0.0", "2.0.0")
+    assert [p.phase for p in record.phases] == [
+        Phase.LOCK,
+        Phase.IDENTIFY,
+        Phase.BACKUP,
+        Phase.FLASH,
+        Phase.VERIFY,
+        Phase.BOOT,
+    ]
+
+
+def test_a_board_on_the_new_firmware_is_not_written(bench: Bench):
+    bench.board.put("2.0.0")
+    assert bench.run().outcome is Outcome.UNCHANGED
+    assert "write" not in bench.board.operations
+    flash = next(p for p in bench.record.phases if p.phase is Phase.FLASH)
+    assert (flash.outcome, flash.detail) == (PhaseOutcome.SKIPPED, "the board holds these images already")
+
+
+def test_reflash_writes_what_the_board_holds_already(bench: Bench):
+    bench.board.put("2.0.0")
+    assert bench.run(plan(reflash=True)).outcome is Outcome.UPDATED
+    assert "write" in bench.board.operations
+
+
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        (Identity("other", "v1.0", MAC, SIZE), "the chip is other, expected memory"),
+        (Identity("memory", "v1.0", "24:0a:c4:ff:ff:ff", SIZE), "its MAC or serial is 24:0a:c4:ff:ff:ff"),
+        (Identity("memory", "v1.0", MAC, APP), "its flash at 0x2000"),
+    ],
+)
+def test_the_wrong_board_is_never_written(bench: Bench, identity: Identity, said: str):
+    bench.board.identity = identity
+    ending = bench.run()
+    assert ending.outcome is Outcome.UNTOUCHED
+    assert said in ending.error.message
+    assert bytes(bench.board.flash) == bench.old_flash
+    assert bench.board.operations.count("connect") == 1
+
+
+def test_a_board_that_is_swapped_between_two_attempts_is_not_written(bench: Bench):
+    def swap(operation: str) -> ConnectionLost | None:
+        if operation == "digest" and bench.board.operations.count("connect") == 1:
+            bench.board.identity = replace(bench.board.identity, revision="v9.9")
+            return ConnectionLost("unplugged")
+        return None
+
+    bench.board.fail = swap
+    ending = bench.run()
+    assert "another board answered before on this port" in ending.error.message
+    assert bytes(bench.board.flash) == bench.old_flash
+
+
+def test_a_passing_fault_is_mended_by_trying_again_at_a_lower_rate(bench: Bench):
+    bench.board.fail = FailAt("write", 2, ConnectionLost("noise"))
+    assert bench.run().outcome is Outcome.UPDATED
+    attempts = bench.record.attempts
+    assert [(a.number, a.baud) for a in attempts] == [(1, 921600), (2, 115200)]
+    assert attempts[0].error.message == "noise"
+    assert bytes(bench.board.flash) == bench.new_flash
+
+
+def test_a_write_that_keeps_failing_ends_on_the_old_firmware(bench: Bench):
+    bench.board.fail = FailAt("write", 2, FlashFailed("worn flash"), times=3)
+    ending = bench.run()
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert (ending.error.category, ending.error.phase) == (Category.FLASH, Phase.FLASH)
+    assert bytes(bench.board.flash) == bench.old_flash
+    assert bench.record.version_after == "1.0.0"
+
+
+def test_firmware_that_panics_is_rolled_back(bench: Bench):
+    bench.board.panics = ("2.0.0",)
+    ending = bench.run()
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert "the firmware does not run: PANIC" in ending.error.message
+    assert bytes(bench.board.flash) == bench.old_flash
+
+
+def test_a_failing_test_of_the_batch_rolls_back(bench: Bench):
+    def fail() -> str:
+        raise BoardTestFailed("test_led: the LED stayed dark")
+
+    ending = bench.run(tests=(BoardTest("test_ok", lambda: ""), BoardTest("test_led", fail)))
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert ending.error.message == "test_led: the LED stayed dark"
+    assert bytes(bench.board.flash) == bench.old_flash
+
+
+def test_a_bug_in_a_test_of_the_batch_rolls_back_too(bench: Bench):
+    def bug() -> str:
+        raise ZeroDivisionError("division by zero")
+
+    ending = bench.run(tests=(BoardTest("test_bug", bug),))
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert (ending.error.kind, ending.error.category) == ("HarnessFault", Category.OTHER)
+
+
+def test_a_board_that_can_not_be_restored_is_an_emergency(bench: Bench):
+    bench.board.panics = ("2.0.0",)
+    bench.board.fail = FailAt("write", 4, FlashFailed("dead"), times=100)
+    ending = bench.run()
+    assert ending.outcome is Outcome.EMERGENCY
+    assert ending.reason == "the rollback failed: dead"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [({"rollback": False}, "rollback_on_failure is off"), ({"backup": False}, "no backup")]
+)
+def test_without_rollback_or_backup_a_failed_board_is_an_emergency(bench: Bench, changes, reason):
+    bench.board.panics = ("2.0.0",)
+    ending = bench.run(plan(**changes))
+    assert ending.outcome is Outcome.EMERGENCY
+    assert reason in ending.reason
+
+
+def test_a_hanging_library_ends_with_the_phase_and_the_board_is_restored(bench: Bench):
+    def hang(operation: str) -> None:
+        if operation == "write" and bench.board.operations.count("write") == 2:
+            time.sleep(60)
+
+    bench.board.fail = hang
+    ending = bench.run(plan(limits=LIMITS.model_copy(update={"flash_s": 0.2}), retry_policy=RetryPolicy(1, 0.01, True)))
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert (ending.error.category, ending.error.message) == (Category.TIMEOUT, "the flash phase took longer than 0.2 s")
+    assert bytes(bench.board.flash) == bench.old_flash
+
+
+def test_the_time_limit_of_the_device_covers_its_retries(bench: Bench):
+    bench.board.fail = FailAt("connect", 1, ConnectionLost("silent"), times=1000)
+    ending = bench.run(
+        plan(limits=LIMITS.model_copy(update={"device_s": 0.3}), retry_policy=RetryPolicy(1000, 0.01, False))
+    )
+    assert ending.outcome is Outcome.UNTOUCHED
+    assert ending.error.message == "the whole device took longer than 0.3 s"
+
+
+def test_a_port_in_use_leaves_the_board_alone(bench: Bench, tmp_path: Path):
+    with PortLock("/dev/memory", "run-0", "OTHER", bench.lock_dir) as other:
+        other.acquire(1)
+        ending = bench.run(plan(limits=LIMITS.model_copy(update={"lock_s": 0.1})))
+    assert ending.outcome is Outcome.UNTOUCHED
+    assert "run run-0, device OTHER" in ending.error.message
+    assert bench.board.operations == []
+
+
+def test_an_untouched_board_is_left_running_its_application(bench: Bench):
+    bench.board.fail = FailAt("read", 1, ConnectionLost("noise"), times=3)
+    assert bench.run().outcome is Outcome.UNTOUCHED
+    assert bench.board.operations[-1] == "reset"
+
+
+def test_what_can_not_hash_is_verified_by_reading_back(tmp_path: Path):
+    can_read = Capabilities(can_read_back=True, can_hash=False, can_reset=True)
+    bench = Bench(tmp_path, MemoryDriver(MemoryBoard(), capabilities=can_read))
+    assert bench.run().outcome is Outcome.UPDATED
+    assert "digest" not in bench.board.operations
+    assert bytes(bench.board.flash) == bench.new_flash
+
+
+def test_every_journal_event_that_matters_is_there_before_what_it_announces(bench: Bench):
+    seen: list[str] = []
+
+    def look(operation: str) -> None:
+        if operation == "write":
+            seen.append(bench.record.phases[-1].phase)
+
+    bench.board.fail = look
+    bench.run()
+    assert set(seen) == {Phase.FLASH}
+
+
+operations = st.sampled_from(["connect", "digest", "read", "version", "write", "reset"])
+errors = st.sampled_from([ConnectionLost("noise"), FlashFailed("refused"), VerificationFailed("differs")])
+faults = st.builds(FailAt, operations, st.integers(1, 40), errors, st.sampled_from([1, 2, 3, 5, 1000]))
+
+
+@given(fault=faults, second=faults, panics=st.booleans())
+def test_whatever_fails_the_outcome_tells_the_truth_about_the_flash(fault, second, panics, tmp_path_factory):
+    bench = Bench(tmp_path_factory.mktemp("bench"))
+    bench.board.panics = ("2.0.0",) if panics else ()
+    bench.board.fail = lambda operation: fault(operation) or second(operation)
+    ending = bench.run()
+    flash = bytes(bench.board.flash)
+    if ending.outcome is Outcome.UPDATED:
+        assert flash == bench.new_flash
+    elif ending.outcome in (Outcome.ROLLED_BACK, Outcome.UNTOUCHED):
+        assert flash == bench.old_flash
+    else:
+        assert ending.outcome is Outcome.EMERGENCY
+    assert bench.record.outcome is ending.outcome
