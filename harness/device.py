@@ -59,6 +59,7 @@ class Device:
         self.version_before: str | None = None
         self.touched = False  # something may have been written: from here on a failure must be rolled back
         self.attempt = 0
+        self.journal_fault = ""
         self._journal = journal
         self._last_progress = 0.0
 
@@ -71,7 +72,15 @@ class Device:
         """The version that the batch brings."""
         return self.plan.version
 
+    def _tell(self, kind: Kind, **data: object) -> None:
+        """Journal what is or was, not what is to come: a full disk must not stop a write half-way, or a rollback."""
+        try:
+            self._journal.write(kind, **data)
+        except OSError as error:
+            self.journal_fault = self.journal_fault or f"the journal could not be written: {error}"
+
     def start(self, worker: str) -> None:
+        """Raises `OSError` where the journal can not be written: then nothing is begun."""
         self._journal.write(
             Kind.STARTED,
             device_id=self.device_id,
@@ -84,41 +93,41 @@ class Device:
 
     def begin_attempt(self, number: int, baud: int) -> None:
         self.attempt = number
-        self._journal.write(Kind.ATTEMPT, number=number, baud=baud)
+        self._tell(Kind.ATTEMPT, number=number, baud=baud)
 
     def identified(self, identity: Identity) -> None:
         self.identity = identity
-        self._journal.write(Kind.IDENTIFIED, **vars(identity))
+        self._tell(Kind.IDENTIFIED, **vars(identity))
 
     def tell_version(self, which: str, version: str | None) -> None:
         if which == "before":
             self.version_before = version
-        self._journal.write(Kind.VERSION, which=which, version=version)
+        self._tell(Kind.VERSION, which=which, version=version)
 
     def will_retry(self, attempt: int, pause_s: float, error: DeviceError) -> None:
-        self._journal.write(
-            Kind.RETRY, attempt=attempt, wait_s=round(pause_s, 3), error=error_record(error, None).as_json()
-        )
+        self._tell(Kind.RETRY, attempt=attempt, wait_s=round(pause_s, 3), error=error_record(error, None).as_json())
 
     def log(self, line: str) -> None:
         """Add a line to the device's log, which the reports show."""
-        self._journal.write(Kind.LOG, text=line)
+        self._tell(Kind.LOG, text=line)
 
     def heard(self, text: str) -> None:
-        self._journal.write(Kind.CONSOLE, text=text)
+        self._tell(Kind.CONSOLE, text=text)
 
     def progress(self, done: int, total: int) -> None:
         now = time.monotonic()
         if done < total and now - self._last_progress < _PROGRESS_EVERY_S:
             return
         self._last_progress = now
-        self._journal.write(Kind.PROGRESS, done=done, total=total)
+        self._tell(Kind.PROGRESS, done=done, total=total)
 
     @contextmanager
     def phase(self, phase: Phase, limit_s: float) -> Iterator[PhaseNotes]:
         """Journal a phase around the block, within its time limit. Errors are journaled and go on."""
         notes = PhaseNotes()
-        self._journal.write(Kind.PHASE_STARTED, phase=phase, attempt=self.attempt)
+        # Before, on disk, or not at all. A rollback goes on without: the journal says already that a write was begun.
+        announce = self._tell if phase is Phase.ROLLBACK else self._journal.write
+        announce(Kind.PHASE_STARTED, phase=phase, attempt=self.attempt)
         try:
             with limit(limit_s, f"the {phase} phase"):
                 yield notes
@@ -130,7 +139,7 @@ class Device:
         self._phase_ended(phase, outcome, notes, None)
 
     def _phase_ended(self, phase: Phase, outcome: PhaseOutcome, notes: PhaseNotes, error: ErrorRecord | None) -> None:
-        self._journal.write(
+        self._tell(
             Kind.PHASE_ENDED,
             phase=phase,
             attempt=self.attempt,
@@ -143,11 +152,11 @@ class Device:
     def end(self, ending: Ending) -> Mapping[str, object]:
         """Journal the device's end; what was journaled, for the report to carry to the controller."""
         said: dict[str, object] = {
-            "outcome": ending.outcome,
+            "outcome": str(ending.outcome),  # plain types: xdist aborts the session over anything else
             "error": ending.error.as_json() if ending.error else None,
-            "reason": ending.reason,
+            "reason": ending.reason or self.journal_fault,
         }
-        self._journal.write(Kind.ENDED, **said)
+        self._tell(Kind.ENDED, **said)
         return said
 
 

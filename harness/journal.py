@@ -7,6 +7,7 @@ A torn last line (power cut, full disk) is dropped by the reader: what it announ
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -53,7 +54,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._clock = clock
-        self._end_torn_line(path)
+        self._torn = self._ends_torn(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def write(self, kind: Kind, **data: Any) -> None:
@@ -62,9 +63,17 @@ class Journal:
         Raises `OSError` (a full disk, say): the caller must not go on to what the event announces.
         """
         line = json.dumps({"at": round(self._clock(), 4), "event": kind, **data}, separators=(",", ":"))
-        os.write(self._fd, line.encode() + b"\n")
+        self._append(line.encode() + b"\n")
         if kind not in _NOT_DURABLE:
             os.fsync(self._fd)
+
+    def _append(self, line: bytes) -> None:
+        if self._torn:
+            line = b"\n" + line  # what a full disk has cut must not swallow what is said once there is room again
+        written = os.write(self._fd, line)
+        self._torn = written != len(line)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def close(self) -> None:
         os.close(self._fd)
@@ -78,14 +87,13 @@ class Journal:
         self.close()
 
     @staticmethod
-    def _end_torn_line(path: Path) -> None:
+    def _ends_torn(path: Path) -> bool:
         """A writer before us may have died in the middle of a line; ours must not be glued to it."""
         if not path.exists() or path.stat().st_size == 0:
-            return
-        with path.open("rb+") as file:
+            return False
+        with path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
+            return file.read(1) != b"\n"
 
 
 def parse(lines: bytes) -> Iterator[Event]:

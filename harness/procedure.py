@@ -21,7 +21,7 @@ from harness.deadline import limit
 from harness.device import Device, Ending, PhaseNotes, as_device_error, error_record
 from harness.locks import PortLock
 from harness.record import Outcome, Phase
-from harness.store import Backup, Store, digest
+from harness.store import Backup, Store, StoreError, digest
 
 _RESET_LIMIT_S = 15.0  # for a last reset on the way out; nothing depends on it
 
@@ -175,8 +175,11 @@ class Procedure:
         return f"skipped ({skipped})" if skipped else "passed"
 
     def _commit(self) -> Ending:
-        for image in self._device.images:
-            remember(image, self._device.driver.hash_block, self._tools.store)
+        try:
+            for image in self._device.images:
+                remember(image, self._device.driver.hash_block, self._tools.store)
+        except StoreError as error:
+            self._device.log(f"later backups will read this firmware from the board: {error}")
         return Ending(Outcome.UPDATED if self._device.touched else Outcome.UNCHANGED)
 
     def _after_failure(self, error: DeviceError) -> Ending:

@@ -70,11 +70,11 @@ class ErrorRecord:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "category": self.category,
+            "category": str(self.category),
             "kind": self.kind,
             "message": self.message,
             "advice": self.advice,
-            "phase": self.phase,
+            "phase": str(self.phase) if self.phase else None,
         }
 
     @classmethod

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -318,12 +321,7 @@ errors = st.sampled_from([ConnectionLost("noise"), FlashFailed("refused"), Verif
 faults = st.builds(FailAt, operations, st.integers(1, 40), errors, st.sampled_from([1, 2, 3, 5, 1000]))
 
 
-@given(fault=faults, second=faults, panics=st.booleans())
-def test_whatever_fails_the_outcome_tells_the_truth_about_the_flash(fault, second, panics, tmp_path_factory):
-    bench = Bench(tmp_path_factory.mktemp("bench"))
-    bench.board.panics = ("2.0.0",) if panics else ()
-    bench.board.fail = lambda operation: fault(operation) or second(operation)
-    ending = bench.run()
+def check_the_truth(bench: Bench, ending: Ending) -> None:
     flash = bytes(bench.board.flash)
     if ending.outcome is Outcome.UPDATED:
         assert flash == bench.new_flash
@@ -331,4 +329,34 @@ def test_whatever_fails_the_outcome_tells_the_truth_about_the_flash(fault, secon
         assert flash == bench.old_flash
     else:
         assert ending.outcome is Outcome.EMERGENCY
+
+
+@given(fault=faults, second=faults, panics=st.booleans())
+def test_whatever_fails_the_outcome_tells_the_truth_about_the_flash(fault, second, panics, tmp_path_factory):
+    bench = Bench(tmp_path_factory.mktemp("bench"))
+    bench.board.panics = ("2.0.0",) if panics else ()
+    bench.board.fail = lambda operation: fault(operation) or second(operation)
+    ending = bench.run()
+    check_the_truth(bench, ending)
     assert bench.record.outcome is ending.outcome
+
+
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """A full disk: no file of this process can grow beyond so many bytes (EFBIG, as ENOSPC is)."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@given(room=st.integers(0, 6000), panics=st.booleans())
+def test_a_disk_that_fills_up_at_any_moment_leaves_no_board_half_written(room, panics, tmp_path_factory):
+    bench = Bench(tmp_path_factory.mktemp("bench"))
+    bench.board.panics = ("2.0.0",) if panics else ()
+    with files_end_at(room):
+        ending = bench.run()
+    check_the_truth(bench, ending)
+    assert ending.outcome is not Outcome.EMERGENCY
