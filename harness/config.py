@@ -1,0 +1,151 @@
+"""The site file: what holds for every batch of a lab, and the built-in defaults where it is silent.
+
+The sections from `FlashSettings` to `FirmwareValidation` may stand in a batch too, where they win over the site's.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from harness.fields import Address, Baud, ByteCount, Pause, Seconds, Section
+
+SITE_FILE = "batch-flash-config.yaml"
+
+
+class BackupScope(StrEnum):
+    """What is read from a board before it is written."""
+
+    FLASH = "flash"
+    IMAGES = "images"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class SerialInterface(Section):
+    """How boards on serial lines are reached."""
+
+    type: Literal["serial"] = Field(default="serial", description="The kind of interface.")
+    baudrate: Baud = Field(default=115200, description="Rate of the application's console.")
+    flash_baudrate: Baud = Field(
+        default=921600, description="Rate of transfers to and from the flash; lowered by itself after failures."
+    )
+    timeout: Seconds = Field(default=30, description="How long a board may take to be reached and to identify itself.")
+
+
+class Interfaces(Section):
+    serial: SerialInterface = Field(default=SerialInterface(), description="Boards on serial lines.")
+
+
+class PhaseTimeouts(Section):
+    """Time limits of single phases; `flash_settings.timeout` bounds a device as a whole."""
+
+    lock: Seconds = Field(default=10, description="Waiting for a port that another run holds.")
+    identify: Seconds | None = Field(default=None, description="Left out: interfaces.serial.timeout.")
+    backup: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
+    flash: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
+    verify: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
+    boot: Seconds | None = Field(default=None, description="Left out: 15 s more than `expect` may take.")
+    test: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
+
+
+class FlashSettings(Section):
+    max_concurrent: int = Field(default=10, ge=1, description="How many devices are worked on at the same time.")
+    timeout: Seconds = Field(default=300, description="Time limit of one device, all attempts, without a rollback.")
+    max_retries: int = Field(
+        default=3, ge=0, le=20, description="How often a failed device is tried again (so 3 means 4 attempts in all)."
+    )
+    verify_after_flash: bool = Field(default=True, description="Compare the flash with the images after writing.")
+    backup_before_flash: bool = Field(default=True, description="Keep what is in the flash before it is written.")
+    backup_scope: BackupScope = Field(
+        default=BackupScope.FLASH,
+        description="`flash` keeps all of it, `images` only what the images cover: faster, but data elsewhere "
+        "(NVS, file systems) that the new firmware converts is then not put back.",
+    )
+    phase_timeouts: PhaseTimeouts = Field(default=PhaseTimeouts(), description="Time limits of single phases.")
+
+
+class DeviceTypeSettings(Section):
+    """What holds for every board of a type."""
+
+    interface: Literal["serial"] = Field(default="serial", description="The interface that such boards are on.")
+    flash_baudrate: Baud | None = Field(default=None, description="Left out: interfaces.serial.flash_baudrate.")
+    chip: str | None = Field(default=None, description="The chip that must answer. Left out: the device type.")
+    flash_address: Address | None = Field(default=None, description="Where `firmware_file` goes.")
+    max_firmware_size: ByteCount | None = Field(default=None, description="No image may be larger.")
+
+
+class FirmwareValidation(Section):
+    """What is checked of the firmware files before any board is touched."""
+
+    validate_before_flash: bool = Field(default=True, description="The switch for the two checks below.")
+    check_file_size: bool = Field(default=True, description="Refuse images above `max_firmware_size`.")
+    check_compatibility: bool = Field(
+        default=True, description="Refuse images that the chip's boot loader would refuse, and other versions."
+    )
+    verify_checksum: Literal[True] = Field(
+        default=True, description="Files are always held to the SHA-256 that they had when the run began."
+    )
+    validate_signature: Literal[False] = Field(default=False, description="Not built yet.")
+
+
+class ErrorHandling(Section):
+    auto_retry: bool = Field(default=True, description="Try again what trying again can mend (a lost connection, say).")
+    max_retry_attempts: int = Field(
+        default=3, ge=0, le=20, description="The same number as `flash_settings.max_retries`, by its other name."
+    )
+    retry_delay: Pause = Field(default=5, description="Pause before the first retry.")
+    exponential_backoff: bool = Field(default=True, description="Double the pause with each retry, up to 60 s.")
+    circuit_breaker: Literal[False] = Field(default=False, description="Not built yet.")
+
+
+class RollbackSettings(Section):
+    auto_rollback: bool = Field(default=True, description="The same as `rollback_on_failure`, by its other name.")
+    backup_before_flash: bool = Field(default=True, description="The same as in `flash_settings`.")
+    rollback_on_failure: bool = Field(default=True, description="Restore the backup when the new firmware fails.")
+    rollback_timeout: Seconds = Field(default=180, description="Time limit of a rollback, beyond the device's timeout.")
+
+
+class Logging(Section):
+    log_level: LogLevel = Field(default=LogLevel.INFO, description="How much the run's log says.")
+
+
+class Storage(Section):
+    """Where results and backups are kept; relative paths start at the site file's folder."""
+
+    runs_dir: Path = Field(default=Path("runs"), description="A folder for each run: plan, journals, reports.")
+    store_dir: Path = Field(default=Path("store"), description="Backups, as blocks that boards share.")
+    ledger: Path = Field(default=Path("runs/ledger.sqlite"), description="The history of all runs (SQLite).")
+
+
+class Site(Section):
+    """A lab's settings: built-in defaults < this file < the batch < its device type < its target."""
+
+    interfaces: Interfaces = Field(default=Interfaces(), description="How boards are reached.")
+    flash_settings: FlashSettings = Field(default=FlashSettings(), description="How boards are flashed.")
+    device_types: dict[str, DeviceTypeSettings] = Field(default={}, description="What holds for a type of board.")
+    firmware_validation: FirmwareValidation = Field(
+        default=FirmwareValidation(), description="Checks of the firmware files."
+    )
+    error_handling: ErrorHandling = Field(default=ErrorHandling(), description="When failed devices are tried again.")
+    rollback_settings: RollbackSettings = Field(default=RollbackSettings(), description="What happens after a failure.")
+    logging: Logging = Field(default=Logging(), description="The run's log.")
+    storage: Storage = Field(default=Storage(), description="Where results and backups are kept.")
+
+
+BUILT_IN_TYPES = {
+    # 3 MiB and 1 MiB are what the usual partition tables of 4 MB boards leave for an app.
+    "esp32": DeviceTypeSettings(flash_address=0x10000, max_firmware_size=0x300000),
+    "esp32c3": DeviceTypeSettings(flash_address=0x10000, max_firmware_size=0x300000),
+    "esp32s3": DeviceTypeSettings(flash_address=0x10000, max_firmware_size=0x300000),
+    "esp8266": DeviceTypeSettings(flash_address=0x0, max_firmware_size=0x100000, flash_baudrate=460800),
+}
+"""Types that a site file need not describe."""

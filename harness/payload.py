@@ -1,0 +1,140 @@
+"""What each target is to get: its images read, and held against its type, its flash and the version asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drivers import device_types, load_driver
+from drivers.base import BadImage, ImageFacts
+from harness.batch import Virtual
+from harness.checks import Opened
+from harness.config import DeviceTypeSettings
+from harness.firmware import Shelf, UnusableFile, overlaps
+from harness.merge import (
+    WantedImage,
+    device_type_of,
+    is_virtual,
+    located,
+    merged,
+    nearest,
+    setting,
+    type_settings,
+    wanted_images,
+)
+from harness.problems import Problem
+from harness.snapshot import DevicePlan, PlannedImage
+from harness.yaml_source import Loc
+
+
+class Payloads:
+    """Makes the plan of one device after the other, collecting what is wrong with their firmware in `problems`."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.problems: list[Problem] = []
+        self._opened = opened
+        self._shelf = Shelf()
+        validate = self._setting("validate_before_flash")
+        self._check_size = validate and self._setting("check_file_size")
+        self._check_fit = validate and self._setting("check_compatibility")
+
+    def _setting(self, key: str) -> bool:
+        return bool(setting(self._opened.batch, self._opened.site, "firmware_validation", key))
+
+    def device(self, index: int) -> DevicePlan | None:
+        """The plan of one target; None where something about it is wrong, which is a problem here or elsewhere."""
+        opened = self._opened
+        device_type = device_type_of(opened.batch, opened.batch.targets[index])
+        wanted = wanted_images(opened.batch, opened.site, index)
+        if device_type not in device_types() or not wanted:
+            return None
+        settings = type_settings(opened.batch, opened.site, device_type)
+        images = [self._image(one, device_type, settings) for one in wanted]
+        planned = tuple(image for image in images if image is not None)
+        if len(planned) < len(wanted):
+            return None
+        self._check_places(index, wanted, planned, load_driver(device_type).erase_block)
+        version = self._version(index, wanted, planned)
+        return None if version is None else opened.merger.device(index, planned, version)
+
+    def _report(self, loc: Loc, message: str, hint: str = "") -> None:
+        self.problems.append(self._opened.source.problem(loc, message, hint))
+
+    def _image(self, wanted: WantedImage, device_type: str, settings: DeviceTypeSettings) -> PlannedImage | None:
+        path = located(self._opened.merger.folder, wanted.file)
+        if wanted.address is None:
+            self._report(wanted.loc, f"the device type {device_type} has no flash_address", "give it, or use `images`")
+            return None
+        try:
+            file = self._shelf.file(path)
+        except UnusableFile as error:
+            self._report(wanted.loc, f"{path} {error}")
+            return None
+        size = len(file.data)
+        self._check_limit(wanted, size, device_type, settings)
+        facts = self._facts(wanted, wanted.address, device_type, settings)
+        return PlannedImage(path=path, address=wanted.address, size=size, sha256=file.sha256, **vars(facts))
+
+    def _check_limit(self, wanted: WantedImage, size: int, device_type: str, settings: DeviceTypeSettings) -> None:
+        limit = settings.max_firmware_size
+        if self._check_size and limit is not None and size > limit:
+            message = f"{wanted.file.name} has {size} bytes, more than the {limit} that {device_type} may have"
+            self._report(wanted.loc, message, f"see device_types.{device_type}.max_firmware_size")
+
+    def _facts(self, wanted: WantedImage, address: int, device_type: str, settings: DeviceTypeSettings) -> ImageFacts:
+        path = located(self._opened.merger.folder, wanted.file)
+        try:
+            facts = self._shelf.facts(path, address, device_type)
+        except BadImage as error:
+            if self._check_fit:
+                self._report(wanted.loc, error.message)
+            return ImageFacts()
+        chip = settings.chip
+        if self._check_fit and chip and facts.chip and _plain(chip) != _plain(facts.chip):
+            self._report(wanted.loc, f"{path.name} is made for {facts.chip}, but {device_type} boards have a {chip}")
+        return facts
+
+    def _check_places(
+        self, index: int, wanted: Sequence[WantedImage], images: Sequence[PlannedImage], erase_block: int
+    ) -> None:
+        for position, how in overlaps(images, erase_block):
+            self._report(wanted[position].loc, how)
+        size = self._flash_size(index)
+        for one, image in zip(wanted, images, strict=True):
+            if size is not None and image.end > size:
+                device_id = self._opened.batch.targets[index].device_id
+                self._report(
+                    one.loc, f"{image.path.name} ends at {image.end:#x}, the flash of {device_id} at {size:#x}"
+                )
+
+    def _flash_size(self, index: int) -> int | None:
+        """The size of a target's flash, where the batch says it."""
+        opened = self._opened
+        target = opened.batch.targets[index]
+        if is_virtual(target, opened.merger.overrides):
+            virtual = merged(opened.batch, index, "virtual", Virtual)
+            return virtual.flash_size or target.expected.flash_size
+        return target.expected.flash_size
+
+    def _version(self, index: int, wanted: Sequence[WantedImage], images: Sequence[PlannedImage]) -> str | None:
+        """The version that the batch asks for, else the one that the images agree on."""
+        held = tuple(dict.fromkeys(image.version for image in images if image.version is not None))
+        asked = nearest(self._opened.batch, index, "version")
+        if asked is None:
+            return self._version_of_images(wanted, held)
+        loc, version = asked
+        if self._check_fit and held and version not in held:
+            names = " and ".join(f"{image.path.name} is {image.version}" for image in images if image.version)
+            self._report(loc, f"says {version}, but {names}")
+        return str(version)
+
+    def _version_of_images(self, wanted: Sequence[WantedImage], held: Sequence[str]) -> str | None:
+        if len(held) == 1:
+            return held[0]
+        if "version" not in self._opened.source.lost:
+            why = f"the images say {' and '.join(held)}" if held else f"{wanted[0].file.name} does not say one"
+            self._report((), "'version' is missing", f"{why}: give the version that the firmware reports")
+        return None
+
+
+def _plain(chip: str) -> str:
+    return chip.lower().replace("-", "")

@@ -1,0 +1,127 @@
+"""What a run does, to the last detail: the plan that travels as `plan.json` and that every worker acts on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from drivers.virtual.spec import BoardSpec
+from harness.batch import Expect, Strategy
+from harness.config import BackupScope, LogLevel
+from harness.retry import RetryPolicy
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlannedImage(_Frozen):
+    """A firmware file as it was when the plan was made. `size` in bytes; the facts are what it says of itself."""
+
+    path: Path
+    address: int
+    size: int
+    sha256: str
+    chip: str | None = None
+    project: str | None = None
+    version: str | None = None
+
+    @property
+    def end(self) -> int:
+        """The first address after the image."""
+        return self.address + self.size
+
+
+class ExpectedIdentity(_Frozen):
+    """Who must answer on the port; None where anybody may. `flash_size` in bytes."""
+
+    serial: str | None = None  # the MAC of an ESP
+    flash_size: int | None = None
+    revision: str | None = None
+
+
+class Limits(_Frozen):
+    """Time limits in seconds. `device_s` bounds all of it but a rollback, which has its own."""
+
+    device_s: float
+    lock_s: float
+    identify_s: float
+    backup_s: float
+    flash_s: float
+    verify_s: float
+    boot_s: float
+    test_s: float
+    rollback_s: float
+
+
+class DevicePlan(_Frozen):
+    """What is done to one device. Rates in baud."""
+
+    device_id: str
+    device_type: str
+    chip: str
+    port: str
+    baudrate: int
+    flash_baudrate: int
+    images: tuple[PlannedImage, ...]
+    version: str
+    expect: Expect
+    expected: ExpectedIdentity
+    limits: Limits
+    retry_policy: RetryPolicy
+    backup: bool
+    backup_scope: BackupScope
+    verify: bool
+    rollback: bool
+    reflash: bool
+    tests: tuple[Path, ...]
+    virtual: BoardSpec | None = None
+
+    @property
+    def main_image(self) -> PlannedImage:
+        """The application: the image of the wanted version, else one with any version, else the largest."""
+        return max(
+            self.images, key=lambda image: (image.version == self.version, image.version is not None, image.size)
+        )
+
+
+class Plan(_Frozen):
+    """What a run does. Made by `sealed`; `digest` is over everything else in it, the images' hashes included."""
+
+    batch_name: str
+    description: str
+    version: str  # of all devices; joined by commas where they differ
+    batch_file: Path
+    strategy: Strategy
+    max_concurrent: int
+    devices: tuple[DevicePlan, ...]
+    runs_dir: Path
+    store_dir: Path
+    ledger: Path
+    log_level: LogLevel
+    digest: str
+
+    @classmethod
+    def sealed(cls, **content: Any) -> Self:
+        """The plan of this content, with its digest."""
+        blank = cls(**content, digest="")
+        return blank.model_copy(update={"digest": blank.computed_digest()})
+
+    def computed_digest(self) -> str:
+        """SHA-256 over the canonical JSON of everything but the digest."""
+        content = self.model_dump(mode="json", exclude={"digest"})
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def with_ports(self, ports: Mapping[str, str]) -> Self:
+        """The same plan, with the ports on which a bench has put these devices."""
+        devices = tuple(
+            device.model_copy(update={"port": ports.get(device.device_id, device.port)}) for device in self.devices
+        )
+        moved = self.model_copy(update={"devices": devices})
+        return moved.model_copy(update={"digest": moved.computed_digest()})
