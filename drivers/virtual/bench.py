@@ -1,0 +1,127 @@
+"""The bench's process: hosts the boards of a spec until it is told to end.
+
+`python -m drivers.virtual.bench` is what `client.Bench` starts; messages.py says what is spoken. The end of stdin ends
+the bench, so that it never outlives its owner. `serve` is the same in the foreground, for who starts it by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import ExitStack
+
+from pydantic import TypeAdapter, ValidationError
+
+from drivers.virtual.errors import BenchError
+from drivers.virtual.messages import Answer, BoardPorts, Order, PowerOrder
+from drivers.virtual.spec import BenchSpec
+from drivers.virtual.station import Station
+
+OnReady = Callable[[Mapping[str, BoardPorts]], None]
+_ORDER: TypeAdapter[Order] = TypeAdapter(Order)
+
+
+class _Bench:
+    """The stations of one spec."""
+
+    def __init__(self, spec: BenchSpec) -> None:
+        repeated = {board.board_id for board in spec.boards if _count(spec, board.board_id) > 1}
+        if repeated:
+            raise BenchError(f"more than one board is called {', '.join(sorted(repeated))}")
+        with ExitStack() as opened:
+            self._stations = {board.board_id: opened.enter_context(Station(board, spec.state)) for board in spec.boards}
+            self._close = opened.pop_all().close
+
+    async def open(self) -> dict[str, BoardPorts]:
+        return {board_id: await station.open() for board_id, station in self._stations.items()}
+
+    def close(self) -> None:
+        self._close()
+
+    def obey(self, line: bytes) -> Answer:
+        """Carry out one order."""
+        try:
+            order = _ORDER.validate_json(line)
+            station = self._station(order.board_id)
+            if isinstance(order, PowerOrder):
+                station.board.set_power(on=order.on)
+            else:
+                station.set_faults(order.faults)
+        except (ValidationError, BenchError) as error:
+            return Answer(error=str(error))
+        return Answer()
+
+    def _station(self, board_id: str) -> Station:
+        try:
+            return self._stations[board_id]
+        except KeyError:
+            raise BenchError(f"no board {board_id!r} on this bench; there are {', '.join(self._stations)}") from None
+
+
+def _count(spec: BenchSpec, board_id: str) -> int:
+    return sum(board.board_id == board_id for board in spec.boards)
+
+
+def serve(spec: BenchSpec, on_ready: OnReady) -> None:
+    """Run a bench in the foreground until SIGINT or SIGTERM; `on_ready` is called once with each board's ports.
+
+    Raises BenchError when it can not start.
+    """
+
+    async def wait(_bench: _Bench, ports: dict[str, BoardPorts]) -> None:
+        on_ready(ports)
+        await _signalled((signal.SIGINT, signal.SIGTERM))
+
+    asyncio.run(_serve(spec, wait))
+
+
+async def _serve(spec: BenchSpec, wait: Callable[[_Bench, dict[str, BoardPorts]], Awaitable[None]]) -> None:
+    bench = _Bench(spec)
+    try:
+        await wait(bench, await bench.open())
+    finally:
+        bench.close()
+
+
+async def _signalled(signals: Iterable[signal.Signals]) -> None:
+    loop, came = asyncio.get_running_loop(), asyncio.Event()
+    for number in signals:
+        loop.add_signal_handler(number, came.set)
+    await came.wait()
+
+
+async def _obey_stdin(bench: _Bench, ports: dict[str, BoardPorts]) -> None:
+    # The terminal's Ctrl-C reaches the whole process group: the owner decides when its bench ends, by closing stdin.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+    _say(Answer(boards=ports))
+    orders = await _stdin()
+    while line := await orders.readline():
+        _say(bench.obey(line))
+
+
+async def _stdin() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+def _say(answer: Answer) -> None:
+    sys.stdout.write(answer.model_dump_json() + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """What the client starts: spec on stdin, answers on stdout; 1 when the bench could not start."""
+    line = sys.stdin.buffer.raw.readline()  # unbuffered: the rest of stdin belongs to the event loop
+    try:
+        asyncio.run(_serve(BenchSpec.model_validate_json(line), _obey_stdin))
+    except (BenchError, ValidationError) as error:
+        _say(Answer(error=str(error)))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

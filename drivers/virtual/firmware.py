@@ -1,0 +1,5 @@
+FACTORY_VERSION = "0.0.0"
+
+
+def factory_image(chip, version):
+    return b""

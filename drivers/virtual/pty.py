@@ -1,0 +1,122 @@
+"""A board's pseudo-terminal, for tools that take only a device file.
+
+A pty carries neither DTR and RTS nor parity, so the adapter's other half is a hand: opening the pty presses RESET
+(the master's POLLHUP clears), and a SYNC that finds the chip outside of its loader presses BOOT and RESET. The baud
+rate is read from the termios settings on the master's side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import struct
+import tty
+
+from drivers.virtual.esp import slip
+from drivers.virtual.esp.board import Board
+from drivers.virtual.esp.packets import Op, parse
+from drivers.virtual.wire import Wire
+
+_POLL_S = 0.02  # how soon an opening is noticed; a hang-up can not be waited for with epoll, it is reported for ever
+_READ = 1 << 16
+_UNREAD_LIMIT = 1 << 20
+_TERMIOS2 = struct.Struct("=4I20B2I")  # Linux's struct termios2: flags, line discipline and characters, speeds
+_TCGETS2 = 0x802C542A  # termios.tcgetattr knows only the classic rates, and not 74880
+
+
+class PtyPort:
+    """The pty of one board."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._wire: Wire = board.wire
+        self._master, slave = pty.openpty()
+        tty.setraw(slave)
+        self.path = os.ttyname(slave)
+        os.close(slave)
+        os.set_blocking(self._master, False)
+        self._loop = asyncio.get_running_loop()
+        self._poll = select.poll()
+        self._poll.register(self._master, select.POLLHUP)
+        self._hand = slip.Decoder()
+        self._unsent = bytearray()
+        self._until_drop: int | None = None
+        self._dead = False
+        self._timer = self._loop.call_soon(self._watch)
+
+    @property
+    def baud(self) -> int:
+        """The rate that the host has set."""
+        settings = fcntl.ioctl(self._master, _TCGETS2, bytes(_TERMIOS2.size))
+        return int(_TERMIOS2.unpack(settings)[-1]) or 9600
+
+    def close(self) -> None:
+        """Give the pty back; a host that has it open sees a hang-up."""
+        self._timer.cancel()
+        self._forget_host()
+        os.close(self._master)
+
+    def _watch(self) -> None:
+        """Wait for somebody to open the slave."""
+        if self._poll.poll(0):
+            self._timer = self._loop.call_later(_POLL_S, self._watch)
+            return
+        self._dead = False
+        self._until_drop = self._wire.faults.line_drops_after()
+        self._hand = slip.Decoder()
+        self._wire.listeners.append(self)
+        self._loop.add_reader(self._master, self._readable)
+        self._board.press(boot=False)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._master, _READ)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: the last one who had the slave open closed it
+            self._forget_host()
+            self._timer = self._loop.call_later(_POLL_S, self._watch)
+            return
+        self._from_host(data)
+
+    def _from_host(self, data: bytes) -> None:
+        if self._dead:
+            return
+        if self._until_drop is not None:
+            data, self._until_drop = data[: self._until_drop], self._until_drop - len(data)
+        if not self._board.in_loader and self._asks_for_loader(data):
+            self._board.press(boot=True)
+            return
+        self._wire.from_host(data, self.baud)
+        if self._until_drop is not None and self._until_drop <= 0:
+            self._wire.faults.line_dropped()
+            self._dead = True
+
+    def _asks_for_loader(self, data: bytes) -> bool:
+        requests = [parse(frame) for frame in self._hand.feed(data)]
+        return any(request is not None and request.op == Op.SYNC for request in requests)
+
+    def _forget_host(self) -> None:
+        self._loop.remove_reader(self._master)
+        self._loop.remove_writer(self._master)
+        self._unsent.clear()
+        if self in self._wire.listeners:
+            self._wire.listeners.remove(self)
+
+    def deliver(self, data: bytes) -> None:
+        """Bytes from the board to the host."""
+        if self._dead or len(self._unsent) > _UNREAD_LIMIT:
+            return
+        if not self._unsent:
+            self._loop.add_writer(self._master, self._writable)
+        self._unsent += data
+
+    def _writable(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):  # an EIO here is seen by the reader too
+            del self._unsent[: os.write(self._master, self._unsent)]
+        if not self._unsent:
+            self._loop.remove_writer(self._master)

@@ -1,0 +1,78 @@
+"""How long a real board takes, and where each figure comes from.
+
+| what                        | charge                        | source                                                     |
+| --------------------------- | ----------------------------- | ---------------------------------------------------------- |
+| a byte on the wire          | 10 bits at the baud rate      | 8N1                                                        |
+| reset to the loader's SYNC  | 0.4 s                         | measured on ESP32 devkits                                  |
+| MD5 over flash              | 2 ms + 3.3 s/MB               | idftool's measurements, ESP32-S3                           |
+| programming                 | 1.6 s/MB                      | W25Q32JV datasheet: 0.4 ms typical per page of 256 bytes   |
+| erasing                     | 7.0 s/MB, by the sector       | idftool, ESP32-S3: 8.6 s/MB for erase + program together   |
+| erasing a blank sector      | reading it: 0.1 ms            | esp-flasher-stub #95: the stub skips what is blank         |
+| erasing the whole chip      | 2.5 s/MB                      | W25Q32JV datasheet: 10 s typical for 4 MB                  |
+
+A megabyte is 10^6 bytes. At `fast` speed nothing is charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from drivers.virtual.spec import Speed
+
+_MB = 1_000_000
+BITS_PER_BYTE = 10  # start bit, eight data bits, stop bit
+RESET_TO_SYNC_S = 0.4
+
+
+def wire_s(size: int, baud: int) -> float:
+    """Seconds that `size` bytes take on the wire."""
+    return size * BITS_PER_BYTE / baud
+
+
+def md5_s(size: int) -> float:
+    """Seconds of an MD5 over `size` bytes of flash, computed on the chip."""
+    return 0.002 + 3.3 * size / _MB
+
+
+def program_s(size: int) -> float:
+    """Seconds of programming `size` bytes."""
+    return 1.6 * size / _MB
+
+
+def erase_s(used: int, blank: int) -> float:
+    """Seconds of erasing so many bytes of used and of blank sectors, by sectors and blocks."""
+    return 7.0 * used / _MB + 0.0001 * (blank / 4096)
+
+
+def chip_erase_s(size: int) -> float:
+    """Seconds of one chip erase command."""
+    return 2.5 * size / _MB
+
+
+async def delay(seconds: float) -> None:
+    """Wait at any speed: for what somebody asked to take that long, and for what must not spin."""
+    if seconds > 0:
+        await asyncio.sleep(seconds)
+
+
+class Pace:
+    """Waits as long as the real thing takes, or not at all."""
+
+    def __init__(self, speed: Speed) -> None:
+        self._real = speed is Speed.REALISTIC
+        self._wire_free_at = {"in": 0.0, "out": 0.0}
+
+    async def charge(self, seconds: float) -> None:
+        """Wait for an operation of so many seconds."""
+        if self._real and seconds > 0:
+            await asyncio.sleep(seconds)
+
+    async def transfer(self, direction: str, size: int, baud: int) -> None:
+        """Wait until `size` bytes have passed the wire in one `direction` ("in", "out"), after those before them."""
+        if not self._real:
+            return
+        now = time.monotonic()
+        done_at = max(now, self._wire_free_at[direction]) + wire_s(size, baud)
+        self._wire_free_at[direction] = done_at
+        await asyncio.sleep(done_at - now)
