@@ -20,7 +20,7 @@ class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Times = Annotated[int | None, Field(ge=1, description="how many times it happens; always, when left out")]
+Times = Annotated[int | None, Field(ge=1, description="How many times it happens. Left out: always.")]
 
 
 class SilentLine(_Data):
@@ -34,7 +34,7 @@ class LineDrop(_Data):
     """The line goes dead (RFC2217: the connection is closed) after so many bytes from the host."""
 
     fault: Literal["line-drop"]
-    after_bytes: int = Field(ge=0)
+    after_bytes: int = Field(ge=0, description="Bytes from the host before the line is dead.")
     times: Times = None
 
 
@@ -42,7 +42,7 @@ class BitErrors(_Data):
     """Single bits flip on the way, in both directions, with this probability per byte."""
 
     fault: Literal["bit-errors"]
-    rate: float = Field(gt=0, le=1)
+    rate: float = Field(gt=0, le=1, description="Probability of a flipped bit, per byte.")
     times: Times = None  # flipped bits
 
 
@@ -57,7 +57,7 @@ class WrongChip(_Data):
     """Another chip than the batch expects sits on the port."""
 
     fault: Literal["wrong-chip"]
-    chip: str
+    chip: str = Field(description="The chip that answers.")
 
 
 class StuckInApp(_Data):
@@ -71,7 +71,7 @@ class SlowErase(_Data):
     """Each erase takes this many seconds more."""
 
     fault: Literal["slow-erase"]
-    seconds: float = Field(gt=0)
+    seconds: float = Field(gt=0, description="How much longer each erase takes, in seconds.")
     times: Times = None  # erases
 
 
@@ -79,8 +79,8 @@ class PowerLoss(_Data):
     """The supply drops for good at byte N that is programmed into flash; the bytes before it are in flash."""
 
     fault: Literal["power-loss"]
-    at_byte: int = Field(ge=0)
-    off_s: float | None = Field(default=None, ge=0, description="comes back after so many seconds; never, if left out")
+    at_byte: int = Field(ge=0, description="Bytes that are programmed before the supply drops.")
+    off_s: float | None = Field(default=None, ge=0, description="Seconds until it is back. Left out: never.")
     times: Times = 1
 
 

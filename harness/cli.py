@@ -1,0 +1,18 @@
+"""The `batch-flash` command: a table of contents; each subcommand is a module of `harness.commands`."""
+
+from __future__ import annotations
+
+import click
+
+from harness.commands.check import check
+from harness.commands.schema import schema
+
+
+@click.group()
+@click.version_option(package_name="batch-flash", prog_name="batch-flash")
+def main() -> None:
+    """Update and test fleets of IoT boards. To run a batch: pytest BATCH.yaml -n 8"""
+
+
+main.add_command(check)
+main.add_command(schema)

@@ -1,0 +1,1 @@
+"""The subcommands of `batch-flash`, one module each."""
