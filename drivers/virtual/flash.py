@@ -71,6 +71,7 @@ def create(path: Path, size: int, contents: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, 0o644)  # mkstemp's files are the owner's alone
         file.write(contents)
         for _ in range(len(contents), size, BLOCK):
             file.write(b"\xff" * min(BLOCK, size - file.tell()))

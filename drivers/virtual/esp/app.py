@@ -1,0 +1,86 @@
+"""An application that runs on a board: what ESP-IDF prints at its start, then its own lines.
+
+Source of the lines' form: ESP-IDF v5.0, `esp_system/port/cpu_start.c`, `esp_system/panic.c`; ESP8266 Arduino core for
+the ESP8266's exception dump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drivers.virtual.esp.chips import ESP8266, Reason
+from drivers.virtual.esp.image import Description
+from drivers.virtual.esp.machine import Machine
+from drivers.virtual.esp.second_stage import IdfLog
+from drivers.virtual.esp.virtual_app import Behaviour, VirtualApp
+
+CONSOLE_BAUD = 115200
+_LONGEST_LINE = 256
+
+
+@dataclass(frozen=True)
+class App:
+    """What the image says of itself, and what the bench's own firmware adds."""
+
+    description: Description
+    virtual: VirtualApp
+
+
+async def run_app(machine: Machine, app: App, log: IdfLog) -> Reason:
+    """Run until the application ends itself; why the chip resets then."""
+    machine.set_baud(CONSOLE_BAUD)
+    if not app.virtual.has_its_code(machine.cells.read):
+        await machine.wire.send(_illegal_instruction().encode())
+        return Reason.PANIC
+    _start_lines(app.description, log)
+    await machine.wire.send(log.text.encode())
+    if app.virtual.behaviour is Behaviour.ABORT:
+        await machine.wire.send(_abort(app.description, machine.chip is ESP8266).encode())
+        return Reason.PANIC
+    mac = ":".join(f"{byte:02x}" for byte in machine.mac)
+    await machine.wire.send(f"{app.description.project} {app.description.version} ready, mac={mac}\r\n".encode())
+    return await _console(machine, app.description)
+
+
+def _start_lines(description: Description, log: IdfLog) -> None:
+    log.info("cpu_start", "Pro cpu start user code")
+    log.info("cpu_start", "cpu freq: 160000000 Hz")
+    log.info("cpu_start", "Application information:")
+    log.info("cpu_start", f"Project name:     {description.project}")
+    log.info("cpu_start", f"App version:      {description.version}")
+    log.info("cpu_start", f"Compile time:     {description.compile_date} {description.compile_time}")
+    log.info("cpu_start", f"ELF file SHA256:  {description.elf_sha256.hex()[:16]}...")
+    log.info("cpu_start", f"ESP-IDF:          {description.idf_version}")
+    log.info("main_task", "Calling app_main()")
+
+
+def _illegal_instruction() -> str:
+    return (
+        "\r\nException (0):\r\nepc1=0x40210000 epc2=0x00000000 epc3=0x00000000 excvaddr=0x00000000 depc=0x00000000\r\n"
+    )
+
+
+def _abort(description: Description, esp8266: bool) -> str:
+    if esp8266:
+        return "\r\nabort() was called at PC 0x40210a5c\r\n"
+    return (
+        "\r\nabort() was called at PC 0x400d5a3b on core 0\r\n\r\n\r\n"
+        "Backtrace: 0x40081a2e:0x3ffb4d80 0x40084f6d:0x3ffb4da0 0x400d5a3b:0x3ffb4e10\r\n\r\n\r\n\r\n\r\n"
+        f"ELF file SHA256: {description.elf_sha256.hex()[:16]}\r\n\r\nRebooting...\r\n"
+    )
+
+
+async def _console(machine: Machine, description: Description) -> Reason:
+    """Answer "version" and "reboot"; everything else is echoed with a question mark, as a shell would."""
+    line = bytearray()
+    while True:
+        for byte in await machine.wire.receive():
+            if byte not in b"\r\n":
+                line = (line + bytes([byte]))[-_LONGEST_LINE:]
+                continue
+            text, line = bytes(line).decode("ascii", "replace").strip(), bytearray()
+            if text == "reboot":
+                return Reason.SOFTWARE
+            if text:
+                known = text == "version"
+                await machine.wire.send(f"{description.version if known else f'{text}?'}\r\n".encode())
