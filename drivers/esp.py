@@ -32,6 +32,7 @@ from drivers.base import (
 )
 from drivers.esp_errors import translate
 from drivers.esp_log import attach, esptool, no_progress
+from drivers.ports import closed_port
 
 SECTOR = 0x1000  # bytes; the smallest erase of every SPI NOR flash that these chips boot from
 READ_CHUNK = 0x10000  # bytes; esptool's read is quadratic in the length: 1.0 s for 4 MB in one piece, 18 s for 16 MB
@@ -84,7 +85,7 @@ class EspSession:
 
     def _open_port(self) -> serial.Serial:
         if self._port is None:
-            self._port = serial.serial_for_url(self._link.port, do_not_open=True, exclusive=True)
+            self._port = closed_port(self._link.port)
         if not self._port.is_open:
             self._port.open()
         self._port.baudrate = _ROM_BAUD
