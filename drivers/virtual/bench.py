@@ -114,7 +114,8 @@ def _say(answer: Answer) -> None:
 
 def main() -> int:
     """What the client starts: spec on stdin, answers on stdout; 1 when the bench could not start."""
-    line = sys.stdin.buffer.raw.readline()  # unbuffered: the rest of stdin belongs to the event loop
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as unbuffered:  # the rest is the event loop's
+        line = unbuffered.readline()
     try:
         asyncio.run(_serve(BenchSpec.model_validate_json(line), _obey_stdin))
     except (BenchError, ValidationError) as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from pydantic import BaseModel
 
@@ -21,7 +23,7 @@ _ROOT = Path(__file__).resolve().parents[2]  # where the package `drivers` is im
 
 
 class Bench:
-    """A running bench. It ends with `stop`, with the context, or with the process that started it, however that ends."""
+    """A running bench. It ends with `stop`, with the context, or with the process that started it, at any end."""
 
     def __init__(self, process: subprocess.Popen[str], boards: Mapping[str, BoardPorts]) -> None:
         self._process = process
@@ -59,10 +61,8 @@ class Bench:
         """End the bench; its boards' flash stays."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it ended before
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it ended before
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
@@ -70,7 +70,7 @@ class Bench:
             self._process.wait()
         self._process.stdout.close()
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

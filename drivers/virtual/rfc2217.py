@@ -115,7 +115,7 @@ class _Connection(asyncio.Protocol):
             self._wire.faults.line_dropped()
             self.disconnect()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """The client is gone: both lines fall at once, which resets nothing."""
         self._manager = None
         if self in self._wire.listeners:

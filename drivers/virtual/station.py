@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -21,14 +22,14 @@ from drivers.virtual.spec import BoardSpec, Fault, WrongChip
 
 
 class Station:
-    """A context manager: its folder is locked from the beginning to the end. Raises BenchError when it can not begin."""
+    """A context manager: its folder is locked from beginning to end. Raises BenchError when it can not begin."""
 
     def __init__(self, spec: BoardSpec, state: Path) -> None:
         self._spec = spec
         self._chip = _chip(spec.chip, spec.board_id)
         self._folder = state / spec.board_id
 
-    def __enter__(self) -> Station:
+    def __enter__(self) -> Self:
         spec = self._spec
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self._folder / "lock")

@@ -1,14 +1,14 @@
 """How long a real board takes, and where each figure comes from.
 
-| what                        | charge                        | source                                                     |
-| --------------------------- | ----------------------------- | ---------------------------------------------------------- |
-| a byte on the wire          | 10 bits at the baud rate      | 8N1                                                        |
-| reset to the loader's SYNC  | 0.4 s                         | measured on ESP32 devkits                                  |
-| MD5 over flash              | 2 ms + 3.3 s/MB               | idftool's measurements, ESP32-S3                           |
-| programming                 | 1.6 s/MB                      | W25Q32JV datasheet: 0.4 ms typical per page of 256 bytes   |
-| erasing                     | 7.0 s/MB, by the sector       | idftool, ESP32-S3: 8.6 s/MB for erase + program together   |
-| erasing a blank sector      | reading it: 0.1 ms            | esp-flasher-stub #95: the stub skips what is blank         |
-| erasing the whole chip      | 2.5 s/MB                      | W25Q32JV datasheet: 10 s typical for 4 MB                  |
+| what                       | charge                   | source                                                   |
+| -------------------------- | ------------------------ | -------------------------------------------------------- |
+| a byte on the wire         | 10 bits at the baud rate | 8N1                                                      |
+| reset to the loader's SYNC | 0.4 s                    | measured on ESP32 devkits                                |
+| MD5 over flash             | 2 ms + 3.3 s/MB          | idftool's measurements, ESP32-S3                         |
+| programming                | 1.6 s/MB                 | W25Q32JV datasheet: 0.4 ms typical per page of 256 bytes |
+| erasing                    | 7.0 s/MB, by the sector  | idftool, ESP32-S3: 8.6 s/MB for erase + program together |
+| erasing a blank sector     | 0.1 ms to find it blank  | esp-flasher-stub #95: the stub skips what is blank       |
+| erasing the whole chip     | 2.5 s/MB                 | W25Q32JV datasheet: 10 s typical for 4 MB                |
 
 A megabyte is 10^6 bytes. At `fast` speed nothing is charged.
 """

@@ -1,1 +1,1 @@
-"""Espressif boards, in layers: bytes (slip), messages (packets), the chip's parts, its programs (ROM, stub, app), the board."""
+"""Espressif boards, in layers: bytes (slip), messages (packets), parts (spi, memory), programs (rom, stub), board."""

@@ -26,14 +26,14 @@ class App:
     virtual: VirtualApp
 
 
-async def run_app(machine: Machine, app: App, log: IdfLog) -> Reason:
+async def run_app(machine: Machine, app: App, lines: IdfLog) -> Reason:
     """Run until the application ends itself; why the chip resets then."""
     machine.set_baud(CONSOLE_BAUD)
     if not app.virtual.has_its_code(machine.cells.read):
         await machine.wire.send(_illegal_instruction().encode())
         return Reason.PANIC
-    _start_lines(app.description, log)
-    await machine.wire.send(log.text.encode())
+    _start_lines(app.description, lines)
+    await machine.wire.send(lines.text.encode())
     if app.virtual.behaviour is Behaviour.ABORT:
         await machine.wire.send(_abort(app.description, machine.chip is ESP8266).encode())
         return Reason.PANIC
@@ -42,16 +42,16 @@ async def run_app(machine: Machine, app: App, log: IdfLog) -> Reason:
     return await _console(machine, app.description)
 
 
-def _start_lines(description: Description, log: IdfLog) -> None:
-    log.info("cpu_start", "Pro cpu start user code")
-    log.info("cpu_start", "cpu freq: 160000000 Hz")
-    log.info("cpu_start", "Application information:")
-    log.info("cpu_start", f"Project name:     {description.project}")
-    log.info("cpu_start", f"App version:      {description.version}")
-    log.info("cpu_start", f"Compile time:     {description.compile_date} {description.compile_time}")
-    log.info("cpu_start", f"ELF file SHA256:  {description.elf_sha256.hex()[:16]}...")
-    log.info("cpu_start", f"ESP-IDF:          {description.idf_version}")
-    log.info("main_task", "Calling app_main()")
+def _start_lines(description: Description, lines: IdfLog) -> None:
+    lines.info("cpu_start", "Pro cpu start user code")
+    lines.info("cpu_start", "cpu freq: 160000000 Hz")
+    lines.info("cpu_start", "Application information:")
+    lines.info("cpu_start", f"Project name:     {description.project}")
+    lines.info("cpu_start", f"App version:      {description.version}")
+    lines.info("cpu_start", f"Compile time:     {description.compile_date} {description.compile_time}")
+    lines.info("cpu_start", f"ELF file SHA256:  {description.elf_sha256.hex()[:16]}...")
+    lines.info("cpu_start", f"ESP-IDF:          {description.idf_version}")
+    lines.info("main_task", "Calling app_main()")
 
 
 def _illegal_instruction() -> str:

@@ -158,4 +158,4 @@ class Board:
         parts = [memory.fetch(start, end - start) for start, end in loaded]
         if any(start <= entry < end for start, end in loaded) and is_stub(parts):
             return await Stub(self._machine).run()
-        return await asyncio.get_running_loop().create_future()
+        return await boot.unknown_code()

@@ -1,4 +1,4 @@
-"""From reset to the application: prints what the ROM, the boot loader and the application print, and runs the latter."""
+"""From reset to the application: what the ROM and the boot loader print, and which application then runs."""
 
 from __future__ import annotations
 
@@ -38,25 +38,31 @@ async def run_without_reset(machine: Machine) -> Reset:
         return Reset(Reason.WATCHDOG, chip.watchdog_s)
     if chip is ESP8266:
         return await _run_segments(machine, rom.segments, IdfLog())
-    log = IdfLog()
-    loaded = second_stage.boot(chip, read, rom.header, log)
-    await machine.wire.send(log.text.encode())
+    lines = IdfLog()
+    loaded = second_stage.boot(chip, read, rom.header, lines)
+    await machine.wire.send(lines.text.encode())
     if loaded is None:
         return Reset(Reason.SOFTWARE, _REBOOT_S)
-    log.text = ""
-    return await _run_segments(machine, loaded.segments, log)
+    lines.text = ""
+    return await _run_segments(machine, loaded.segments, lines)
 
 
-async def _run_segments(machine: Machine, segments: tuple[Segment, ...], log: IdfLog) -> Reset:
+async def _run_segments(machine: Machine, segments: tuple[Segment, ...], lines: IdfLog) -> Reset:
     """Run the application that the segments are. One that does not describe itself is unknown code, and silent."""
     for segment in segments:
         head = machine.cells.read(segment.at, min(segment.size, DESCRIPTION_SIZE + virtual_app.SIZE))
         description = parse_description(head)
         if description is not None:
             app = App(description, virtual_app.parse(head[DESCRIPTION_SIZE:]))
-            reason = await run_app(machine, app, log)
+            reason = await run_app(machine, app, lines)
             return Reset(reason, _REBOOT_S)
-    return await asyncio.get_running_loop().create_future()
+    return await unknown_code()
+
+
+async def unknown_code() -> Reset:
+    """Code that the bench does not know runs, and says nothing, until the next reset."""
+    never: asyncio.Future[Reset] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 async def report_crash(machine: Machine, crash: Crash) -> Reset:

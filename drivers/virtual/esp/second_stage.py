@@ -60,50 +60,50 @@ class Loaded:
     segments: tuple[Segment, ...]
 
 
-def boot(chip: Chip, read: Read, own: Header, log: IdfLog) -> Loaded | None:
+def boot(chip: Chip, read: Read, own: Header, lines: IdfLog) -> Loaded | None:
     """Find the application and load it; None when there is none that can be started: the chip resets itself."""
-    _introduce(chip, own, log)
+    _introduce(chip, own, lines)
     try:
         partitions = read_table(read, own.flash_size)
     except InvalidTable as invalid:
-        log.error("flash_parts", str(invalid))
-        log.error("boot", "Failed to verify partition table")
-        log.error("boot", "load partition table error!")
+        lines.error("flash_parts", str(invalid))
+        lines.error("boot", "Failed to verify partition table")
+        lines.error("boot", "load partition table error!")
         return None
-    _list(partitions, log)
+    _list(partitions, lines)
     order = boot_order(read, partitions)
     for partition in order:
         try:
-            segments = _load(chip, read, partition, log)
+            segments = _load(chip, read, partition, lines)
         except _NotBootable as reason:
-            log.error(reason.tag, str(reason))
-            log.error("boot", f"{_name(partition)} is not bootable")
+            lines.error(reason.tag, str(reason))
+            lines.error("boot", f"{_name(partition)} is not bootable")
             continue
-        log.info("boot", f"Loaded app from partition at offset 0x{partition.offset:x}")
-        log.info("boot", "Disabling RNG early entropy source...")
+        lines.info("boot", f"Loaded app from partition at offset 0x{partition.offset:x}")
+        lines.info("boot", "Disabling RNG early entropy source...")
         return Loaded(segments)
-    log.error("boot", "No bootable app partitions in the partition table")
+    lines.error("boot", "No bootable app partitions in the partition table")
     return None
 
 
-def _introduce(chip: Chip, own: Header, log: IdfLog) -> None:
+def _introduce(chip: Chip, own: Header, lines: IdfLog) -> None:
     major, minor = chip.default_revision
-    log.info("boot", "ESP-IDF v5.0.8 2nd stage bootloader")
-    log.info("boot", "compile time 00:00:00")
-    log.info("boot", f"chip revision: v{major}.{minor}")
-    log.info(f"boot.{chip.name}", f"SPI Speed      : {_SPEEDS.get(own.flash_size_and_speed & 0xF, '20MHz')}")
-    log.info(f"boot.{chip.name}", f"SPI Mode       : {_MODES.get(own.flash_mode, 'DIO')}")
-    log.info(f"boot.{chip.name}", f"SPI Flash Size : {own.flash_size >> 20}MB")
-    log.info("boot", "Enabling RNG early entropy source...")
+    lines.info("boot", "ESP-IDF v5.0.8 2nd stage bootloader")
+    lines.info("boot", "compile time 00:00:00")
+    lines.info("boot", f"chip revision: v{major}.{minor}")
+    lines.info(f"boot.{chip.name}", f"SPI Speed      : {_SPEEDS.get(own.flash_size_and_speed & 0xF, '20MHz')}")
+    lines.info(f"boot.{chip.name}", f"SPI Mode       : {_MODES.get(own.flash_mode, 'DIO')}")
+    lines.info(f"boot.{chip.name}", f"SPI Flash Size : {own.flash_size >> 20}MB")
+    lines.info("boot", "Enabling RNG early entropy source...")
 
 
-def _list(partitions: list[Partition], log: IdfLog) -> None:
-    log.info("boot", "Partition Table:")
-    log.info("boot", "## Label            Usage          Type ST Offset   Length")
+def _list(partitions: list[Partition], lines: IdfLog) -> None:
+    lines.info("boot", "Partition Table:")
+    lines.info("boot", "## Label            Usage          Type ST Offset   Length")
     for number, part in enumerate(partitions):
         kind = f"{part.type:02x} {part.subtype:02x} {part.offset:08x} {part.size:08x}"
-        log.info("boot", f"{number:2d} {part.label:<16} {part.usage:<16} {kind}")
-    log.info("boot", "End of partition table")
+        lines.info("boot", f"{number:2d} {part.label:<16} {part.usage:<16} {kind}")
+    lines.info("boot", "End of partition table")
 
 
 def _name(partition: Partition) -> str:
@@ -113,7 +113,7 @@ def _name(partition: Partition) -> str:
     return f"OTA app partition slot {partition.subtype - OTA_0}"
 
 
-def _load(chip: Chip, read: Read, partition: Partition, log: IdfLog) -> tuple[Segment, ...]:
+def _load(chip: Chip, read: Read, partition: Partition, lines: IdfLog) -> tuple[Segment, ...]:
     at = partition.offset
     header = read_header(read, at, extended=True)
     if header.magic != IMAGE_MAGIC:
@@ -122,7 +122,7 @@ def _load(chip: Chip, read: Read, partition: Partition, log: IdfLog) -> tuple[Se
         raise _NotBootable("boot_comm", f"mismatch chip ID, expected {chip.image_chip_id}, found {header.chip_id}")
     if header.segments > MAX_SEGMENTS:
         raise _NotBootable("esp_image", f"image at 0x{at:x} segment count {header.segments} exceeds max {MAX_SEGMENTS}")
-    segments = _read_segments(chip, read, at, header, log)
+    segments = _read_segments(chip, read, at, header, lines)
     sums = read_sums(read, at, segments, hash_appended=header.hash_appended)
     length = sums.end - at
     if length > partition.size:
@@ -134,7 +134,7 @@ def _load(chip: Chip, read: Read, partition: Partition, log: IdfLog) -> tuple[Se
     return tuple(segments)
 
 
-def _read_segments(chip: Chip, read: Read, start: int, header: Header, log: IdfLog) -> list[Segment]:
+def _read_segments(chip: Chip, read: Read, start: int, header: Header, lines: IdfLog) -> list[Segment]:
     segments: list[Segment] = []
     at = start + header.size
     for number in range(header.segments):
@@ -143,7 +143,7 @@ def _read_segments(chip: Chip, read: Read, start: int, header: Header, log: IdfL
             raise _NotBootable("esp_image", f"unaligned segment length 0x{segment.size:x}")
         if segment.size > MAX_SEGMENT_SIZE:
             raise _NotBootable("esp_image", f"segment {number} length 0x{segment.size:x} is too large")
-        log.info(
+        lines.info(
             "esp_image",
             f"segment {number}: paddr={segment.at:08x} vaddr={segment.load_address:08x} "
             f"size={segment.size:05x}h ({segment.size:6d}) {_placement(chip, segment)}",
