@@ -209,7 +209,8 @@ class EspSession:
             return
         try:
             self._port.close()
-        except (serial.SerialException, OSError) as error:
+        except (serial.SerialException, OSError, RuntimeError) as error:
+            # RuntimeError: pyserial's RFC2217 client joins a reader thread that it may not have started
             self._log(f"closing the port: {error}")
 
     @property
