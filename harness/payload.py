@@ -72,6 +72,8 @@ class Payloads:
         size = len(file.data)
         self._check_limit(wanted, size, device_type, settings)
         facts = self._facts(wanted, wanted.address, device_type, settings)
+        if facts is None:
+            return None
         return PlannedImage(path=path, address=wanted.address, size=size, sha256=file.sha256, **vars(facts))
 
     def _check_limit(self, wanted: WantedImage, size: int, device_type: str, settings: DeviceTypeSettings) -> None:
@@ -80,14 +82,18 @@ class Payloads:
             message = f"{wanted.file.name} has {size} bytes, more than the {limit} that {device_type} may have"
             self._report(wanted.loc, message, f"see device_types.{device_type}.max_firmware_size")
 
-    def _facts(self, wanted: WantedImage, address: int, device_type: str, settings: DeviceTypeSettings) -> ImageFacts:
+    def _facts(
+        self, wanted: WantedImage, address: int, device_type: str, settings: DeviceTypeSettings
+    ) -> ImageFacts | None:
+        """None where the image is refused."""
         path = located(self._opened.merger.folder, wanted.file)
         try:
             facts = self._shelf.facts(path, address, device_type)
         except BadImage as error:
-            if self._check_fit:
-                self._report(wanted.loc, error.message)
-            return ImageFacts()
+            if not self._check_fit:
+                return ImageFacts()
+            self._report(wanted.loc, error.message)
+            return None
         chip = settings.chip
         if self._check_fit and chip and facts.chip and _plain(chip) != _plain(facts.chip):
             self._report(wanted.loc, f"{path.name} is made for {facts.chip}, but {device_type} boards have a {chip}")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake. Lines and columns count from 1; line 0 means the file as a whole."""
+    """One mistake. Lines and columns count from 1; line 0 means the file as a whole.
+
+    `place` is what the place is called, such as `ESP32_001: connection_info.port`.
+    """
 
     path: Path
     line: int
     column: int
     message: str
     hint: str = ""
+    place: str = ""
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
-        return f"{where}: {self.message}" + (f"; {self.hint}" if self.hint else "")
+        said = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{where}: {said}" + (f"; {self.hint}" if self.hint else "")
 
 
 class BatchFileError(Exception):
@@ -36,13 +41,15 @@ class BatchFileError(Exception):
 
 
 def in_file_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Without repetitions (an anchor's mistake shows at each of its uses); files stay in the order they came in."""
-    unique = list(dict.fromkeys(problems))
+    """Each once (an anchor's mistake is found at each of its uses); files stay in the order they came in."""
+    unique: dict[Problem, Problem] = {}
+    for problem in problems:
+        unique.setdefault(replace(problem, place=""), problem)
     files = list(dict.fromkeys(problem.path for problem in unique))
-    return tuple(sorted(unique, key=lambda problem: (files.index(problem.path), problem.line, problem.column)))
+    return tuple(sorted(unique.values(), key=lambda problem: (files.index(problem.path), problem.line, problem.column)))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was most likely meant to be."""
-    close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.7)
+    close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.65)
     return close[0] if close else None

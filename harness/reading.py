@@ -45,13 +45,21 @@ def interpret(source: Source, model: type[M]) -> Reading[M]:
     refused = list(refusals(source))
     source = prune(source, [loc for loc, _problem in refused])
     incomplete = {loc[:-1] for loc, _problem in refused}
+    mistakes = _mistakes(source, model)
+    misspelt = {_meant_loc(source, model, mistake) for mistake in mistakes if mistake["type"] == "extra_forbidden"}
     problems = [problem for _loc, problem in refused]
     problems += [
         _problem(source, model, mistake)
-        for mistake in _mistakes(source, model)
-        if mistake["type"] != "missing" or source.resolve(mistake["loc"]) not in incomplete
+        for mistake in mistakes
+        if mistake["type"] != "missing" or not (mistake["loc"] in misspelt or mistake["loc"][:-1] in incomplete)
     ]
     return Reading(*_salvage(source, model), tuple(problems))
+
+
+def _meant_loc(source: Source, model: type[BaseModel], unknown: ErrorDetails) -> Loc:
+    """Where the key stands that an unknown one was meant to be."""
+    *around, key = source.resolve(unknown["loc"])
+    return (*around, did_you_mean(str(key), keys_at(model, tuple(around))) or "")
 
 
 def _salvage(source: Source, model: type[M]) -> tuple[Source, M | None]:
@@ -137,13 +145,18 @@ def _hint(source: Source, loc: Loc, kind: str) -> str:
     return ""
 
 
+_NUMBER_OR_HEX = {
+    "address": "expected an address such as 65536 or 0x10000",
+    "bytes": "expected a size in bytes such as 4194304 or 0x400000",
+}
+
 Words = Callable[[ErrorDetails, str | None], str]
 
 
 def _number(what: str) -> Words:
     def words(_detail: ErrorDetails, unit: str | None) -> str:
-        if unit == "address":
-            return "expected an address such as 65536 or 0x10000"
+        if unit in _NUMBER_OR_HEX:
+            return _NUMBER_OR_HEX[unit]
         return f"expected {what}{f' of {unit}' if unit else ''}"
 
     return words
@@ -176,9 +189,7 @@ _EXPECTED: Mapping[str, Words] = {
     "int_from_float": _number("a whole number"),
     "int_parsing_size": _number("a smaller whole number"),
     "float_type": _number("a number"),
-    "number": lambda detail, unit: (
-        "expected a size in bytes such as 4194304 or 0x400000" if unit == "bytes" else detail["msg"]
-    ),
+    "number": lambda _detail, unit: _NUMBER_OR_HEX["bytes" if unit == "bytes" else "address"],
     "bool_type": _fixed("expected true or false"),
     "string_type": _fixed("expected text"),
     "path_type": _fixed("expected a path"),

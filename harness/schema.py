@@ -33,7 +33,7 @@ def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
 
 
 def _as_written(schema: Any) -> Any:
-    """Without what only Python sees: None (a key is left out instead), generated titles, and defaults that are sections."""
+    """Without what only Python sees: None (a key is left out instead), generated titles, empty defaults."""
     if isinstance(schema, list):
         return [_as_written(item) for item in schema]
     if not isinstance(schema, dict):

@@ -126,10 +126,9 @@ class Source:
         return replace(self, lost=self.lost | frozenset(keys))
 
     def problem(self, loc: Loc, message: str, hint: str = "", *, at: Position | None = None) -> Problem:
-        """A problem with the value at `loc`, or `at` another position; the message is led by the place's name."""
+        """A problem with the value at `loc`, or `at` another position; `place` is filled in."""
         at = at or self.node(loc).at
-        place = self.describe(loc)
-        return Problem(self.path, at.line, at.column, f"{place}: {message}" if place else message, hint)
+        return Problem(self.path, at.line, at.column, message, hint, self.describe(loc))
 
     def describe(self, loc: Loc) -> str:
         """`ESP32_001: connection_info.port`: a target is called by its id, a list's item by its place from 1."""
@@ -243,6 +242,7 @@ _PLAIN_WORDS = (
     (r"found character '\\t'", "a tab can not indent YAML; use spaces"),
     (r"mapping values are not allowed", "unexpected ':'; check the indentation, or put the value in quotes"),
     (r"expected <block end>", "this does not line up with the lines above; check the indentation"),
+    (r"expected '<document start>'", "nothing may follow the value above; check the indentation"),
     (r"could not find expected ':'", "a key without ':'"),
     (r"but found another document", "a second document begins here; a file holds one"),
 )
