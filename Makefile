@@ -22,6 +22,7 @@ firmware: .venv/.ready
 
 schema: .venv/.ready
 	$(BIN)/batch-flash schema > docs/batch.schema.json
+	$(BIN)/batch-flash schema --site > docs/site.schema.json
 
 # Debian packages of the tests: a browser, to look at the report as a person does. The product itself needs none.
 .PHONY: debian

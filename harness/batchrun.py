@@ -11,11 +11,11 @@ from drivers.virtual.client import Bench, BenchError
 from drivers.virtual.spec import BenchSpec
 from harness import runs
 from harness.batch import BatchFileError
+from harness.config import SITE_FILE
 from harness.plan import Overrides, load_plan
 from harness.runs import RunFolder
 from harness.snapshot import Plan
 
-SITE_FILE = "batch-flash-config.yaml"
 _YAML = (".yaml", ".yml")
 
 

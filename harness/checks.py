@@ -13,8 +13,8 @@ from drivers import device_types
 from harness.batch import VIRTUAL_PORT, Batch, Strategy, Target, Virtual
 from harness.config import Site
 from harness.firmware import unusable
-from harness.locks import resolved_port
 from harness.merge import ALIASES, Merger, device_type_of, is_virtual, located, merged, names_of, said, setting
+from harness.port_names import resolved_port
 from harness.problems import Problem, did_you_mean
 from harness.yaml_source import Loc, Source
 
@@ -116,7 +116,12 @@ def nothing_twice(opened: Opened) -> Iterator[Problem]:
 
 def _port(target: Target) -> str | None:
     port = target.connection_info.port
-    return None if port == VIRTUAL_PORT else resolved_port(port)
+    if port == VIRTUAL_PORT:
+        return None
+    try:
+        return resolved_port(port)
+    except ValueError:  # `ports_are_names` says so
+        return None
 
 
 def _twice(opened: Opened, key: Loc, value: Callable[[Target], Hashable | None], words: str) -> Iterator[Problem]:
@@ -131,6 +136,14 @@ def _twice(opened: Opened, key: Loc, value: Callable[[Target], Hashable | None],
             text = opened.source.node(loc).text
             also = "" if text == this else f" (it is {this})"
             yield opened.source.problem(loc, f"{text}{also} {words}", f"see line {line}")
+
+
+def ports_are_names(opened: Opened) -> Iterator[Problem]:
+    for index, target in enumerate(opened.batch.targets):
+        try:
+            resolved_port(target.connection_info.port)
+        except ValueError as error:
+            yield opened.source.problem(("targets", index, "connection_info", "port"), f"not a usable URL: {error}")
 
 
 def one_identity(opened: Opened) -> Iterator[Problem]:
@@ -228,6 +241,7 @@ _RULES = (
     a_type_each,
     firmware_each,
     nothing_twice,
+    ports_are_names,
     one_identity,
     names_agree,
     sequential_is_one,

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
 from drivers.base import PortUnavailable
+from harness.port_names import resolved_port
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,6 @@ class Holder:
     def __str__(self) -> str:
         since = time.strftime("%H:%M:%S", time.localtime(self.since))
         return f"process {self.pid} (run {self.run_id}, device {self.device_id}, since {since})"
-
-
-def resolved_port(port: str) -> str:
-    """What a port really is: symlinks followed, a URL reduced to host:port."""
-    if "://" in port:
-        url = urlsplit(port)
-        return f"{url.hostname}:{url.port}" if url.port else f"{url.netloc}{url.path}"
-    return os.path.realpath(port)
 
 
 def default_lock_dir() -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from harness import batchrun
 from harness.batchrun import find_run
+from harness.config import SITE_FILE
 from harness.fixtures import backup, board_tests, console, device, port_lock, rollback, session, store
 
 __all__ = ["backup", "board_tests", "console", "device", "port_lock", "rollback", "session", "store"]
@@ -19,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--simulate", action="store_true", help="put a virtual twin in the place of every target")
     group.addoption("--dry-run", action="store_true", help="print what would be done to each device, and do nothing")
     group.addoption("--reflash", action="store_true", help="write images even where the board holds them already")
-    group.addoption("--site-config", metavar="FILE", help=f"the site's settings (default: {batchrun.SITE_FILE})")
+    group.addoption("--site-config", metavar="FILE", help=f"the site's settings (default: {SITE_FILE})")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -56,7 +56,7 @@ def tables(model: type[BaseModel]) -> str:
 
 def _lines(model: type[BaseModel], path: str, seen: set[type[BaseModel]]) -> Iterator[str]:
     seen.add(model)
-    yield f"### {f'`{path}`' if path else 'At the top of the file'}"
+    yield f"### {f'`{path}`' if path else 'At the top of the file'}{_variant(model)}"
     yield ""
     if vars(model).get("__doc__"):
         yield from (" ".join(str(model.__doc__).split()), "")
@@ -78,6 +78,12 @@ def _sections(field: FieldInfo, path: str, seen: set[type[BaseModel]]) -> Iterat
             if inner not in seen:
                 is_list = any(typing.get_origin(member) is tuple for member in alternatives(field.annotation))
                 yield from _lines(inner, f"{path}[…]" if is_list else f"{path}.<name>", seen)
+
+
+def _variant(model: type[BaseModel]) -> str:
+    """Which of the forms that a section may take this is: a fault's name."""
+    field = model.model_fields.get("fault")
+    return f" with `fault: {typing.get_args(field.annotation)[0]}`" if field else ""
 
 
 def kind_of(annotation: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from harness.plan import BatchFileError
@@ -133,6 +131,8 @@ def test_the_minimal_batch_has_no_mistakes(lab: Lab):
             ("ttyUSB0}", "ttyUSB0}\n    expected: {flash_size: 0x10200}"),
             "app.bin ends at 0x10450, the flash of ESP32_001 at 0x10200",
         ),
+        (("/dev/ttyUSB0", "'rfc2217://bench:99999'"), "connection_info.port: not a usable URL: Port out of range"),
+        (("/dev/ttyUSB0", "'rfc2217://[bench'"), "connection_info.port: not a usable URL: Invalid IPv6 URL"),
         (
             ("/dev/ttyUSB0", "virtual"),
             None,
@@ -156,14 +156,13 @@ def test_one_mistake_gives_one_message(lab: Lab, change, said):
 def test_two_names_of_one_port_are_one_port(lab: Lab):
     port = lab.write("ttyUSB0", "")
     link = lab.folder / "by-id"
-    os.symlink(port, link)
+    link.symlink_to(port)
     problems = lab.problems(
         MINIMAL.replace("/dev/ttyUSB0", str(port))
         + f"  - device_id: ESP32_002\n    connection_info: {{port: {link}}}\n"
     )
-    assert problems == [
-        "batch.yaml:8:29: ESP32_002: connection_info.port: by-id (it is ttyUSB0) is another target's port too; see line 6"
-    ]
+    said = "ESP32_002: connection_info.port: by-id (it is ttyUSB0) is another target's port too; see line 6"
+    assert problems == [f"batch.yaml:8:29: {said}"]
 
 
 def test_any_number_of_targets_may_ask_for_the_bench(lab: Lab):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from drivers.base import Category, PortUnavailable
-from harness.locks import PortLock, resolved_port
+from harness.locks import PortLock
+from harness.port_names import resolved_port
 
 HOLD = """
 import sys

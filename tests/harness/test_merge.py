@@ -15,6 +15,7 @@ from harness.snapshot import DevicePlan, PlannedImage
 
 IMAGE = PlannedImage(path=Path("/app.bin"), address=0x10000, size=0x1000, sha256="0" * 64, version="1.2.0")
 seconds = st.floats(0.5, 900, allow_nan=False)
+FILES_ONLY = Overrides()
 maybe_seconds = st.none() | seconds
 
 
@@ -22,7 +23,7 @@ def only(**values: object) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def device(batch: dict, site: dict | None = None, overrides: Overrides = Overrides(), **target: object) -> DevicePlan:
+def device(batch: dict, site: dict | None = None, overrides: Overrides = FILES_ONLY, **target: object) -> DevicePlan:
     target = {"device_id": "A", "device_type": "esp32", "connection_info": {"port": "/dev/a"}, **target}
     models = (Batch.model_validate({"name": "n", **batch, "targets": [target]}), Site.model_validate(site or {}))
     return Merger(*models, overrides, Path("/batches")).device(0, (IMAGE,), "1.2.0")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.problems import BatchFileError
-from harness.yaml_source import MAX_DEPTH, parse, prune, read_source
+from harness.yaml_source import MAX_DEPTH, Position, parse, prune, read_source
 
 PATH = Path("f.yaml")
 
@@ -115,7 +115,8 @@ def test_what_is_left_after_pruning_still_knows_its_place():
 @given(st.text())
 def test_any_text_is_a_tree_or_has_problems(text):
     try:
-        parse(PATH, text)
+        places = [parse(PATH, text).root.at]
     except BatchFileError as error:
-        assert error.problems
-        assert all(problem.line >= 1 and problem.column >= 1 for problem in error.problems)
+        places = [Position(problem.line, problem.column) for problem in error.problems]
+    assert places
+    assert all(1 <= place.line <= text.count("\n") + text.count("\r") + 2 and place.column >= 1 for place in places)
