@@ -10,9 +10,9 @@ from pydantic import Field
 from drivers.virtual.spec import Fault, Speed
 from harness.config import DeviceTypeSettings, ErrorHandling, FirmwareValidation, FlashSettings, RollbackSettings
 from harness.fields import Address, Baud, ByteCount, Mac, Pause, Regex, Revision, Seconds, Section
-from harness.problems import BatchFileError, Problem
+from harness.problems import BatchFileError
 
-__all__ = ["Batch", "BatchFileError", "Problem", "Target"]
+__all__ = ["Batch", "BatchFileError", "Target"]
 
 VIRTUAL_PORT = "virtual"
 

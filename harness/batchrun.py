@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from drivers.virtual.client import Bench, BenchError
 
+from drivers.virtual.client import Bench, BenchError
 from drivers.virtual.spec import BenchSpec
 from harness import runs
 from harness.batch import BatchFileError
