@@ -1,0 +1,102 @@
+"""A fleet of eight with two bad boards: the six good ones are updated, the two end restored or named, truthfully."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e.project import BOARDS, Project, Result
+
+BAD = ("ESP32_003", "ESP8266_002")
+GOOD = tuple(board for board in BOARDS if board not in BAD)
+QUICK = {"retry_delay": 0.1, "max_retry_attempts": 1}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and how its boards must end: outcome, category of the error, attempts."""
+
+    fault: dict[str, Any]
+    outcome: str
+    category: str | None
+    attempts: int
+    retries: int = 1
+
+
+CASES = {
+    "silent line": Case({"fault": "silent"}, "untouched", "connection", 2),
+    "stuck in the app": Case({"fault": "stuck-in-app"}, "untouched", "connection", 2),
+    "wrong chip": Case({"fault": "wrong-chip", "chip": "esp32c3"}, "untouched", "other", 1),
+    "wrong md5": Case({"fault": "wrong-md5"}, "untouched", "verification", 2),
+    "line drops once": Case({"fault": "line-drop", "after_bytes": 40_000, "times": 1}, "updated", None, 2),
+    "power lost and back": Case({"fault": "power-loss", "at_byte": 100_000, "off_s": 1}, "updated", None, 2),
+    "power lost for good": Case({"fault": "power-loss", "at_byte": 100_000}, "emergency", "connection", 2),
+    "erase too slow once": Case({"fault": "slow-erase", "seconds": 6, "times": 1}, "updated", None, 2),
+}
+
+
+def run_with(project: Project, fault: dict[str, Any]) -> Result:
+    project.write_batch(
+        faults={board: [fault] for board in BAD},
+        error_handling=QUICK,
+        flash_settings={"max_retries": 1, "phase_timeouts": {"flash": 5}},
+    )
+    return project.run("fleet.yaml", "-n", "8")
+
+
+def check_flash_agrees(project: Project, result: Result) -> None:
+    for board, outcome in result.outcomes().items():
+        if outcome in ("updated", "unchanged"):
+            assert project.flash(board) == project.new_flash(board), board
+        elif outcome in ("rolled-back", "untouched"):
+            assert project.flash(board) == project.old_flash(board), board
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_bad_boards_do_not_harm_the_others(project: Project, name: str):
+    case = CASES[name]
+    result = run_with(project, case.fault)
+    outcomes = result.outcomes()
+    assert {board: outcomes[board] for board in GOOD} == dict.fromkeys(GOOD, "updated"), result.output
+    assert {board: outcomes[board] for board in BAD} == dict.fromkeys(BAD, case.outcome), result.output
+    for board in BAD:
+        device = result.device(board)
+        assert len(device["attempts"]) == case.attempts
+        if case.category:
+            assert device["error"]["category"] == case.category
+        else:
+            assert device["attempts"][0]["error"] is not None
+    assert result.returncode == (0 if case.outcome == "updated" else 1)
+    check_flash_agrees(project, result)
+
+
+def test_boards_in_an_unknown_state_are_named_in_a_block_of_their_own_at_the_end(project: Project):
+    result = run_with(project, {"fault": "power-loss", "at_byte": 100_000})
+    block = result.output[result.output.index("BOARDS IN AN UNKNOWN STATE") :]
+    assert all(board in block for board in BAD)
+    assert not [board for board in GOOD if board in block]
+
+
+@pytest.mark.parametrize("rate", [0.00002, 0.002])
+def test_noise_on_the_line_never_makes_a_report_lie(project: Project, rate: float):
+    result = run_with(project, {"fault": "bit-errors", "rate": rate})
+    outcomes = result.outcomes()
+    assert {board: outcomes[board] for board in GOOD} == dict.fromkeys(GOOD, "updated"), result.output
+    check_flash_agrees(project, result)
+
+
+def test_firmware_that_does_not_start_is_rolled_back_on_every_board(project: Project):
+    noboot = str(project.firmware / "demo-esp32-1.3.0-noboot.bin")
+    boards = BOARDS[:3]
+    project.write_batch(boards=boards, version="1.3.0", targets={board: {"firmware_file": noboot} for board in boards})
+    result = project.run("fleet.yaml", "-n", "3")
+    assert result.returncode == 1
+    assert result.outcomes() == dict.fromkeys(boards, "rolled-back"), result.output
+    for board in boards:
+        assert project.flash(board) == project.old_flash(board)
+        device = result.device(board)
+        assert device["version_after"] == "1.1.0"
+        assert device["error"]["category"] == "verification"
+    assert "back on 1.1.0" in result.output

@@ -1,0 +1,101 @@
+"""A run that loses a worker, or is stopped, still tells the truth about every board, in all reports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.journal import Kind, read
+from harness.runs import RunFolder
+from tests.e2e.project import Project, Result
+
+BOARDS = ("ESP32_001", "ESP32_002", "ESP32_003", "ESP32_004")
+SLOW = {"ESP32_002": [{"fault": "slow-erase", "seconds": 60}]}
+WAIT_S = 60
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Poll a file that another process writes; there is no event to await."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def journal(project: Project, board: str) -> Path:
+    return RunFolder(project.path / "runs" / "latest").journal(board)
+
+
+def phase_of(project: Project, board: str) -> str | None:
+    started = [event for event in read(journal(project, board)) if event.kind is Kind.PHASE_STARTED]
+    return started[-1].data["phase"] if started else None
+
+
+def ended(project: Project, board: str) -> bool:
+    return any(event.kind is Kind.ENDED for event in read(journal(project, board)))
+
+
+def worker_of(project: Project, board: str) -> int:
+    return next(event.data["pid"] for event in read(journal(project, board)) if event.kind is Kind.STARTED)
+
+
+def finish(project: Project, process: subprocess.Popen[str]) -> Result:
+    output, _ = process.communicate(timeout=120)
+    return Result(process.returncode, output, project)
+
+
+def start(project: Project, *options: str) -> subprocess.Popen[str]:
+    project.write_batch(boards=BOARDS, faults=SLOW)
+    process = project.start("fleet.yaml", *options)
+    wait_until(lambda: phase_of(project, "ESP32_002") == "flash", process)
+    return process
+
+
+def junit_cases(result: Result) -> dict[str, ET.Element]:
+    return {case.get("name"): case for case in ET.parse(result.folder.junit).getroot().iter("testcase")}
+
+
+def test_a_dead_workers_device_is_an_emergency_in_every_report(project: Project):
+    process = start(project, "-n", "4", "--junitxml=pytest-junit.xml")
+    os.kill(worker_of(project, "ESP32_002"), signal.SIGKILL)
+    result = finish(project, process)
+    assert result.returncode == 1
+    assert result.outcomes() == {board: "emergency" if board == "ESP32_002" else "updated" for board in BOARDS}, (
+        result.output
+    )
+    error = result.device("ESP32_002")["error"]
+    assert "its worker process died during flash" in error["message"]
+    assert junit_cases(result)["ESP32_002"].find("error") is not None
+    assert result.folder.html.read_text().count("ESP32_002") > 1
+    block = result.output[result.output.index("BOARDS IN AN UNKNOWN STATE") :]
+    assert "ESP32_002" in block
+    suite = next(ET.parse(project.path / "pytest-junit.xml").getroot().iter("testsuite"))
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
+
+
+def test_ctrl_c_leaves_all_reports_and_names_the_board_that_was_being_written(project: Project):
+    process = start(project, "-n", "2")
+    wait_until(lambda: ended(project, "ESP32_001"), process)
+    os.killpg(process.pid, signal.SIGINT)
+    result = finish(project, process)
+    assert result.returncode == 2
+    outcomes = result.outcomes()
+    assert outcomes["ESP32_001"] == "updated"
+    assert outcomes["ESP32_002"] == "emergency"
+    assert set(junit_cases(result)) == set(BOARDS)
+    assert result.folder.html.exists()
+
+
+def test_the_bench_ends_with_the_run_and_ports_and_locks_are_free(project: Project):
+    process = start(project, "-n", "4")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    project.write_batch(boards=BOARDS)
+    again = project.run("fleet.yaml", "-n", "4")
+    assert again.returncode == 0, again.output

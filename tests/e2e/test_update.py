@@ -1,0 +1,205 @@
+"""What a lab does every day: a batch from the old firmware to the new, through pytest as everybody knows it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.record import PhaseOutcome
+from tests.e2e.project import BOARDS, Project
+
+FEW = ("ESP32_001", "ESP8266_001")
+
+
+def test_a_fleet_of_eight_goes_from_the_old_firmware_to_the_new(project: Project):
+    project.write_batch()
+    result = project.run("fleet.yaml", "-n", "8")
+    assert result.returncode == 0, result.output
+    assert "8 passed" in result.output
+    for path in (result.folder.html, result.folder.junit, result.folder.json):
+        assert str(path) in result.output.replace("/latest/", f"/{result.folder.run_id}/")
+    for board in BOARDS:
+        assert project.flash(board) == project.new_flash(board)
+        kept = project.store.load(result.folder.run_id, board)
+        assert project.store.content(kept) == project.old_flash(board)
+        device = result.device(board)
+        assert (device["version_before"], device["version_after"]) == ("1.1.0", "1.2.0")
+
+
+def test_without_n_one_worker_does_it_and_a_second_run_changes_nothing(project: Project):
+    kept = {board: {"virtual": {"factory": str(project.factory(board.split("_")[0].lower()))}} for board in FEW}
+    project.write_batch(boards=FEW, targets=kept)
+    assert project.run("fleet.yaml").outcomes() == dict.fromkeys(FEW, "updated")
+    again = project.run("fleet.yaml")
+    assert again.returncode == 0, again.output
+    assert again.outcomes() == dict.fromkeys(FEW, "unchanged")
+    flash = [phase for phase in again.journal("ESP32_001").phases if phase.phase == "flash"]
+    assert [phase.outcome for phase in flash] == [PhaseOutcome.SKIPPED]
+    rewritten = project.run("fleet.yaml", "--reflash")
+    assert rewritten.outcomes() == dict.fromkeys(FEW, "updated")
+
+
+@pytest.mark.parametrize(
+    ("selection", "chosen"),
+    [
+        (["-k", "ESP8266"], ["ESP8266_001"]),
+        (["-m", "esp32"], ["ESP32_001", "ESP32_002"]),
+        (["fleet.yaml::test_flash[ESP32_002]"], ["ESP32_002"]),
+    ],
+)
+def test_devices_are_chosen_as_tests_are(project: Project, selection, chosen):
+    project.write_batch(boards=("ESP32_001", "ESP32_002", "ESP8266_001"))
+    arguments = selection if selection[0].startswith("fleet") else ["fleet.yaml", *selection]
+    collected = project.run(*arguments, "--collect-only", "-q")
+    assert [line for line in collected.output.splitlines() if "::" in line] == [
+        f"fleet.yaml::test_flash[{board}]" for board in chosen
+    ]
+    assert not (project.path / "runs").exists(), "collecting touches nothing"
+
+
+def test_only_the_chosen_device_is_updated_and_lf_takes_the_failed_one(project: Project):
+    project.write_batch(boards=FEW, targets={"ESP32_001": {"expected": {"mac": "24:0a:c4:99:99:99"}}})
+    first = project.run("fleet.yaml", "-n", "2")
+    assert first.returncode == 1
+    assert first.outcomes() == {"ESP32_001": "untouched", "ESP8266_001": "updated"}
+    project.write_batch(boards=FEW)
+    second = project.run("fleet.yaml", "--lf")
+    assert second.outcomes() == {"ESP32_001": "updated"}
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Project):
+    project.write_batch(boards=FEW)
+    result = project.run("fleet.yaml", "--dry-run", "-n", "8", "-k", "ESP32")
+    assert result.returncode in (0, 5), result.output
+    assert "ESP32_001 (esp32) on a virtual board" in result.output
+    assert "demo-esp32-1.2.0.bin" in result.output
+    assert "at 0x10000" in result.output
+    assert "ESP8266_001" not in result.output
+    assert not (project.path / "runs").exists()
+    assert not (project.path / ".bench").exists()
+
+
+def test_mistakes_are_told_all_at_once_without_a_traceback_and_nothing_is_touched(project: Project):
+    batch = project.batch(boards=FEW)
+    batch["firmwarefile"] = "x.bin"
+    batch["targets"][1]["device_id"] = "ESP32_001"
+    batch["timeout"] = "soon"
+    (project.path / "fleet.yaml").write_text(json.dumps(batch))
+    result = project.run("fleet.yaml", "-n", "8")
+    assert result.returncode == 4
+    assert "Traceback" not in result.output
+    for said in ("firmwarefile", "did you mean", "ESP32_001", "timeout", "fleet.yaml:1:"):
+        assert said in result.output
+    assert not (project.path / "runs").exists()
+
+
+def test_two_batches_in_one_run_are_refused(project: Project):
+    for name in ("a.yaml", "b.yaml"):
+        project.write_batch(name, boards=FEW)
+    result = project.run("a.yaml", "b.yaml")
+    assert result.returncode == 4
+    assert "one batch a run" in result.output
+
+
+def test_a_batch_of_real_ports_is_rehearsed_on_virtual_twins(project: Project):
+    real = {
+        "ESP32_001": {"connection_info": {"port": "/dev/ttyUSB0"}, "expected": {"mac": "24:0a:c4:01:02:03"}},
+        "ESP8266_001": {"connection_info": {"port": "/dev/ttyUSB1"}},
+    }
+    project.write_batch(boards=FEW, targets=real)
+    result = project.run("fleet.yaml", "--simulate", "-n", "2")
+    assert result.returncode == 0, result.output
+    assert result.device("ESP32_001")["identity"]["serial"] == "24:0a:c4:01:02:03"
+
+
+def test_a_missing_port_is_a_connection_error_that_says_what_to_do(project: Project):
+    project.write_batch(boards=["ESP32_001"], targets={"ESP32_001": {"connection_info": {"port": "/dev/ttyNONE7"}}})
+    result = project.run("fleet.yaml")
+    assert result.returncode == 1
+    error = result.device("ESP32_001")["error"]
+    assert error["category"] == "connection"
+    assert "/dev/ttyNONE7" in error["message"]
+    assert "Check that the port exists" in result.output
+
+
+BOARD_TESTS = """
+import pytest
+
+def test_greets(device, console):
+    match = console.expect(r"App version:\\s+(\\S+)", timeout_s=5)
+    assert match[1] == device.version
+
+def test_not_on_this_rig(console):
+    pytest.skip("no load attached")
+
+def test_led(device, console):
+    assert device.device_id != "ESP32_002", "the LED stayed dark"
+"""
+
+
+def test_the_batchs_own_tests_run_on_the_new_firmware_and_a_failing_one_rolls_back(project: Project):
+    (project.path / "rig_tests.py").write_text(BOARD_TESTS)
+    project.write_batch(boards=("ESP32_001", "ESP32_002"), tests=["rig_tests.py"])
+    result = project.run("fleet.yaml", "-n", "2")
+    assert result.outcomes() == {"ESP32_001": "updated", "ESP32_002": "rolled-back"}
+    assert "test_led: the LED stayed dark" in result.device("ESP32_002")["error"]["message"]
+    assert project.flash("ESP32_002") == project.old_flash("ESP32_002")
+    tests = next(phase for phase in result.journal("ESP32_001").phases if phase.phase == "test")
+    assert "test_not_on_this_rig: skipped (no load attached)" in tests.detail
+
+
+OVERRIDE = """
+import pytest
+
+pytest_plugins = ["harness.plugin"]
+
+@pytest.fixture
+def backup(device, backup):
+    def take():
+        device.log("the lab's own backup")
+        return backup()
+    return take
+"""
+
+
+def test_a_labs_conftest_may_override_a_fixture(project: Project):
+    (project.path / "conftest.py").write_text(OVERRIDE)
+    project.write_batch(boards=["ESP32_001"])
+    result = project.run("fleet.yaml")
+    assert result.returncode == 0, result.output
+    assert "the lab's own backup" in result.journal("ESP32_001").log
+
+
+def test_several_images_go_to_their_addresses(project: Project):
+    names = ("bootloader", "partition-table")
+    files = [project.firmware / f"demo-esp32-1.2.0.{name}.bin" for name in names] + [project.image("esp32")]
+    addresses = (0x1000, 0x8000, 0x10000)
+    images = [{"file": str(path), "address": hex(at)} for path, at in zip(files, addresses, strict=True)]
+    batch = project.batch(boards=["ESP32_001"])
+    del batch["targets"][0]["firmware_file"]
+    batch["targets"][0]["images"] = images
+    (project.path / "fleet.yaml").write_text(json.dumps(batch))
+    result = project.run("fleet.yaml")
+    assert result.returncode == 0, result.output
+    flash = project.flash("ESP32_001")
+    for path, address in zip(files, addresses, strict=True):
+        content = path.read_bytes()
+        assert flash[address : address + len(content)] == content
+
+
+def test_a_batch_edited_during_the_run_changes_nothing_in_it(project: Project):
+    path = project.write_batch(boards=FEW)
+    process = project.start("fleet.yaml", "-n", "2")
+    plan = _wait_for(project.path / "runs" / "latest" / "plan.json", process)
+    path.write_text("name: edited\n")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert json.loads(plan.read_text())["batch_name"] == "Fleet"
+
+
+def _wait_for(path: Path, process) -> Path:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+    return path
