@@ -16,7 +16,7 @@ from harness.firmware import unusable
 from harness.merge import ALIASES, Merger, device_type_of, is_virtual, located, merged, names_of, said, setting
 from harness.port_names import resolved_port
 from harness.problems import Problem, did_you_mean
-from harness.yaml_source import Loc, Source
+from harness.tree import Loc, Source
 
 
 @dataclass(frozen=True)

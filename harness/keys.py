@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from harness.fields import Unit
-from harness.yaml_source import Loc
+from harness.tree import Loc
 
 
 def alternatives(annotation: Any) -> Iterator[Any]:

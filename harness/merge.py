@@ -17,7 +17,7 @@ from harness.batch import VIRTUAL_PORT, Batch, DeviceSettings, Expect, Strategy,
 from harness.config import BUILT_IN_TYPES, DeviceTypeSettings, Site
 from harness.retry import RetryPolicy
 from harness.snapshot import DevicePlan, ExpectedIdentity, Limits, PlannedImage
-from harness.yaml_source import Loc
+from harness.tree import Loc
 
 M = TypeVar("M", bound=BaseModel)
 Name = tuple[str, ...]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.problems import Problem
-from harness.yaml_source import Loc, Source
+from harness.tree import Loc, Source
 
 ANY = "*"
 """Stands for any key or list position in a path."""

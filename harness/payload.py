@@ -23,7 +23,7 @@ from harness.merge import (
 )
 from harness.problems import Problem
 from harness.snapshot import DevicePlan, PlannedImage
-from harness.yaml_source import Loc
+from harness.tree import Loc
 
 
 class Payloads:

@@ -17,7 +17,8 @@ from pydantic_core import ErrorDetails
 from harness.keys import keys_at, places_of, types_at, unit_of
 from harness.not_yet import refusals
 from harness.problems import BatchFileError, Problem, did_you_mean
-from harness.yaml_source import Loc, Source, prune, read_source, shortened
+from harness.tree import Loc, Source, prune, shortened
+from harness.yaml_source import read_source
 
 M = TypeVar("M", bound=BaseModel)
 

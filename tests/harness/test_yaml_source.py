@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.problems import BatchFileError
-from harness.yaml_source import MAX_DEPTH, Position, parse, prune, read_source
+from harness.tree import Position, prune
+from harness.yaml_source import MAX_DEPTH, parse, read_source
 
 PATH = Path("f.yaml")
 
