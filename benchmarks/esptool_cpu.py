@@ -11,7 +11,7 @@ import os
 import struct
 import time
 
-from drivers.esp_log import _NoHex, attach, esptool, no_log
+from drivers.esp_log import NoHex, attach, esptool, no_log
 
 MEGABYTE = 1_000_000
 BLOCK = 0x4000
@@ -68,7 +68,7 @@ def main() -> None:
 
     lazy = write_seconds(), read_seconds()
     stock_formatter = reload(esptool.loader).HexFormatter
-    assert stock_formatter is not _NoHex
+    assert stock_formatter is not NoHex
     stock = write_seconds(), read_seconds()
     print(f"{'CPU s per MB':<14}{'write':>8}{'read':>8}")
     print(f"{'stock':<14}{stock[0]:>8.3f}{stock[1]:>8.3f}")

@@ -175,11 +175,12 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Link:
-    """How a board is reached, and how fast. Rates in baud."""
+    """How a board is reached, and how fast. Rates in baud; `trace` asks for every packet in the log."""
 
     port: str
     baudrate: int
     flash_baudrate: int
+    trace: bool = False
 
 
 Progress = Callable[[int, int], None]

@@ -70,7 +70,7 @@ class EspSession:
     def connect(self) -> Identity:
         with self._translated("connect"):
             self._esp = None
-            esp = esptool.detect_chip(self._open_port(), _ROM_BAUD)
+            esp = esptool.detect_chip(self._open_port(), _ROM_BAUD, trace_enabled=self._link.trace)
             self._refuse_protected(esp)
             esp = esptool.run_stub(esp)
             # A write that reconnects by itself leaves this object without its stub, on the slow ROM path.
@@ -222,7 +222,7 @@ class EspSession:
     @contextmanager
     def _translated(self, doing: str, progress: Progress = no_progress) -> Iterator[None]:
         """esptool talks to this session's log meanwhile; whatever goes wrong ends as a DeviceError and no session."""
-        attach(self._log, progress)
+        attach(self._log, progress, trace=self._link.trace)
         try:
             yield
         except Exception as error:

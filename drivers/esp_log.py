@@ -32,10 +32,10 @@ def no_log(_line: str) -> None:
     """For what is said of files, not of a device."""
 
 
-class _NoHex:
+class NoHex:
     """Stands in for esptool's HexFormatter, which dumps every packet before it looks whether tracing is on.
 
-    Sessions are never opened with tracing on; the dumps are most of a transfer's CPU time (benchmarks/esptool_cpu.py).
+    The dumps are most of a transfer's CPU time (benchmarks/esptool_cpu.py).
     """
 
     def __init__(self, *_args: object) -> None: ...
@@ -103,11 +103,12 @@ class DeviceLogger(EspLogBase):
         self._progress(cur_iter, total_iters)
 
 
-esptool.loader.HexFormatter = _NoHex
+_HexFormatter = esptool.loader.HexFormatter
 _logger = DeviceLogger()
 EspLog.set_logger(_logger)
 
 
-def attach(log: Log, progress: Progress = no_progress) -> None:
-    """Send esptool's lines and progress there from now on."""
+def attach(log: Log, progress: Progress = no_progress, *, trace: bool = False) -> None:
+    """Send esptool's lines and progress there from now on; `trace` for sessions that show every packet."""
+    esptool.loader.HexFormatter = _HexFormatter if trace else NoHex
     _logger.attach(log, progress)

@@ -119,7 +119,7 @@ def join(config: pytest.Config, workerinput: dict[str, object]) -> None:
         return
     folder = RunFolder(Path(str(path)))
     plan = folder.load_plan()
-    if plan.digest != workerinput["batch_flash_digest"]:
+    if plan.computed_digest() != workerinput["batch_flash_digest"]:
         raise pytest.UsageError(f"{folder.plan_file} is not the plan of this run")
     config.stash[_KEY] = BatchRun(Path(plan.batch_file), plan, str(workerinput["workerid"]), folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from harness.commands.bench import bench
 from harness.commands.check import check
 from harness.commands.schema import schema
 
@@ -14,5 +15,6 @@ def main() -> None:
     """Update and test fleets of IoT boards. To run a batch: pytest BATCH.yaml -n 8"""
 
 
+main.add_command(bench)
 main.add_command(check)
 main.add_command(schema)

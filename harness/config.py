@@ -5,6 +5,7 @@ The sections from `FlashSettings` to `FirmwareValidation` may stand in a batch t
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,11 @@ class LogLevel(StrEnum):
     INFO = "INFO"
     WARNING = "WARNING"
     ERROR = "ERROR"
+
+    @property
+    def severity(self) -> int:
+        """The number that `logging` gives this level."""
+        return logging.getLevelNamesMapping()[self.value]
 
 
 class SerialInterface(Section):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from drivers.base import DeviceError, Driver, Identity, Segment
+from harness.config import LogLevel
 from harness.deadline import limit
 from harness.journal import Journal, Kind
 from harness.record import ErrorRecord, Outcome, Phase, PhaseOutcome
@@ -49,7 +50,13 @@ class Device:
     """State that changes has this one owner; everything that happens to the device is told to its journal here."""
 
     def __init__(
-        self, plan: DevicePlan, driver: Driver, images: Sequence[Segment], journal: Journal, run_id: str
+        self,
+        plan: DevicePlan,
+        driver: Driver,
+        images: Sequence[Segment],
+        journal: Journal,
+        run_id: str,
+        log_level: LogLevel = LogLevel.INFO,
     ) -> None:
         self.plan = plan
         self.driver = driver
@@ -61,6 +68,7 @@ class Device:
         self.attempt = 0
         self.journal_fault = ""
         self._journal = journal
+        self._log_level = log_level
         self._last_progress = 0.0
 
     @property
@@ -107,9 +115,10 @@ class Device:
     def will_retry(self, attempt: int, pause_s: float, error: DeviceError) -> None:
         self._tell(Kind.RETRY, attempt=attempt, wait_s=round(pause_s, 3), error=error_record(error, None).as_json())
 
-    def log(self, line: str) -> None:
-        """Add a line to the device's log, which the reports show."""
-        self._tell(Kind.LOG, text=line)
+    def log(self, line: str, level: LogLevel = LogLevel.INFO) -> None:
+        """Add a line to the device's log, which the reports show, unless the site's `log_level` is above `level`."""
+        if level.severity >= self._log_level.severity:
+            self._tell(Kind.LOG, text=line)
 
     def heard(self, text: str) -> None:
         self._tell(Kind.CONSOLE, text=text)

@@ -22,6 +22,7 @@ import drivers
 from drivers.base import BoardTestFailed, Link, Region, Session
 from harness import backup as blocks
 from harness.batchrun import run_of
+from harness.config import LogLevel
 from harness.console import Console, ConsoleTimeout
 from harness.device import Device, Ending
 from harness.journal import Journal
@@ -50,7 +51,7 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     run = run_of(request.config)
     driver = drivers.load_driver(plan.device_type)
     with Journal(run.folder.journal(plan.device_id)) as journal:
-        yield Device(plan, driver, run.folder.images(plan), journal, run.folder.run_id)
+        yield Device(plan, driver, run.folder.images(plan), journal, run.folder.run_id, run.plan.log_level)
 
 
 @pytest.fixture
@@ -61,10 +62,11 @@ def port_lock(device: Device) -> Iterator[PortLock]:
 
 
 @pytest.fixture
-def session(device: Device, port_lock: PortLock) -> Iterator[Session]:  # noqa: ARG001  (closed before the lock is released)
+def session(request: pytest.FixtureRequest, device: Device, port_lock: PortLock) -> Iterator[Session]:  # noqa: ARG001  (closed before the lock is released)
     """The driver's session, not connected yet."""
     plan = device.plan
-    opened = device.driver.open(Link(plan.port, plan.baudrate, plan.flash_baudrate), device.log)
+    trace = run_of(request.config).plan.log_level is LogLevel.DEBUG
+    opened = device.driver.open(Link(plan.port, plan.baudrate, plan.flash_baudrate, trace), device.log)
     yield opened
     opened.close()
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from drivers.base import BootFailed, DeviceError, Segment, Session, VerificationFailed
 from harness import boot, identity, retry
 from harness.backup import remember
+from harness.config import LogLevel
 from harness.console import Console
 from harness.deadline import limit
 from harness.device import Device, Ending, PhaseNotes, as_device_error, error_record
@@ -85,7 +86,7 @@ class Procedure:
     def _before_retry(self, attempt: int, pause_s: float, error: DeviceError) -> None:
         self._device.will_retry(attempt, pause_s, error)
         if self._session.slow_down():
-            self._device.log(f"next attempt at {self._session.flash_baudrate} baud")
+            self._device.log(f"next attempt at {self._session.flash_baudrate} baud", LogLevel.WARNING)
 
     def _attempt(self, number: int) -> None:
         self._device.begin_attempt(number, self._session.flash_baudrate)
@@ -179,7 +180,7 @@ class Procedure:
             for image in self._device.images:
                 remember(image, self._device.driver.hash_block, self._tools.store)
         except StoreError as error:
-            self._device.log(f"later backups will read this firmware from the board: {error}")
+            self._device.log(f"later backups will read this firmware from the board: {error}", LogLevel.WARNING)
         return Ending(Outcome.UPDATED if self._device.touched else Outcome.UNCHANGED)
 
     def _after_failure(self, error: DeviceError) -> Ending:
@@ -205,7 +206,7 @@ class Procedure:
             with limit(_RESET_LIMIT_S, "the last reset"):
                 self._session.reset()
         except DeviceError as error:
-            self._device.log(f"could not start the application again: {error}")
+            self._device.log(f"could not start the application again: {error}", LogLevel.WARNING)
 
     def _roll_back(self, backup: Backup) -> str:
         self._device.attempt += 1
@@ -219,7 +220,7 @@ class Procedure:
 
     def _before_restoring_again(self, attempt: int, pause_s: float, error: DeviceError) -> None:
         self._session.slow_down()
-        self._device.log(f"rollback, attempt {attempt}: {error}; again in {pause_s:.1f} s")
+        self._device.log(f"rollback, attempt {attempt}: {error}; again in {pause_s:.1f} s", LogLevel.WARNING)
 
     def _restore(self, backup: Backup) -> int:
         found = self._session.connect()

@@ -9,6 +9,7 @@ runs/latest                      a link to the newest run
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -63,7 +64,10 @@ class RunFolder:
     def keep_images(self, plan: Plan) -> None:
         """Copy the firmware, so that a file rebuilt during the run changes nothing in it. Raises `OSError`."""
         for image in {image.sha256: image for device in plan.devices for image in device.images}.values():
-            self._image(image.sha256).write_bytes(image.path.read_bytes())
+            data = image.path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != image.sha256:
+                raise OSError(f"{image.path} has changed since it was checked; run again")
+            self._image(image.sha256).write_bytes(data)
 
     def images(self, device: DevicePlan) -> tuple[Segment, ...]:
         return tuple(

@@ -29,13 +29,14 @@ def check(batches: tuple[Path, ...], site: Path | None, simulate: bool) -> None:
 
     Exit status 0 when they are good, 4 when any is not.
     """
-    site = site or _default_site()
+    site = site or default_site()
     good = [_check_one(batch, site, Overrides(simulate=simulate)) for batch in batches]
     if not all(good):
         sys.exit(USAGE_ERROR)
 
 
-def _default_site() -> Path | None:
+def default_site() -> Path | None:
+    """The site file of this folder, None without."""
     path = Path.cwd() / SITE_FILE
     return path if path.exists() else None
 
