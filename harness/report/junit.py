@@ -1,0 +1,161 @@
+"""`junit.xml`, as Jenkins reads it: it keeps to junit-10.xsd of Jenkins' xunit plugin.
+
+Our own, not pytest's `--junitxml`: that one loses the devices of dead workers and has no place for attempts. The schema
+knows no properties of a testcase, so each device is a testsuite of its own inside the run's, with one testcase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from harness.record import DeviceRecord, ErrorRecord, Outcome, RunRecord
+from harness.report import words
+from harness.report.figures import rate
+from harness.report.files import write_text
+
+_AS_ERROR = frozenset({Outcome.UNTOUCHED, Outcome.EMERGENCY, Outcome.RUNNING})
+
+
+def write(record: RunRecord, path: Path) -> None:
+    """Raises `OSError`; what was at `path` before is then still there."""
+    root = tree(record)
+    ET.indent(root)
+    write_text(path, ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n")
+
+
+def tree(run: RunRecord) -> ET.Element:
+    """The document's root, a `testsuites`."""
+    root = _element("testsuites", name=run.batch_name, **_counts(run.devices))
+    suite = _suite(root, run.batch_name, run.devices, run.started, _run_seconds(run))
+    suite.set("id", run.run_id)
+    suite.set("file", run.batch_file)
+    _properties(suite, _run_facts(run))
+    for device in run.devices:
+        _device(suite, run, device)
+    return root
+
+
+def _device(parent: ET.Element, run: RunRecord, device: DeviceRecord) -> None:
+    suite = _suite(parent, device.device_id, [device], device.started, device.seconds)
+    suite.set("file", run.batch_file)
+    facts = _device_facts(device)
+    _properties(suite, facts)
+    case = _element("testcase", name=device.device_id, classname=f"{Path(run.batch_file).stem}.{device.device_type}")
+    case.set("time", f"{device.seconds or 0:.3f}")
+    suite.append(case)
+    _verdict(case, run, device)
+    _earlier_attempts(case, device)
+    _text(case, "system-out", "\n".join(_narrative(device, facts)))
+    _text(case, "system-err", "\n".join(device.log))
+
+
+def _verdict(case: ET.Element, run: RunRecord, device: DeviceRecord) -> None:
+    if device.outcome is Outcome.NOT_RUN:
+        case.append(_element("skipped", message=device.reason or "did not run"))
+    elif not device.outcome.succeeded:
+        tag = "error" if device.outcome in _AS_ERROR else "failure"
+        kind = f"{device.error.category}: {device.error.kind}" if device.error else str(device.outcome)
+        element = _element(tag, message=words.one_line(words.cause(device)), type=kind)
+        lines = [words.cause(device), f"{device.outcome}: {words.state(device)}", words.what_to_do(run, device)]
+        element.text = words.printable("\n".join(filter(None, lines)))
+        case.append(element)
+
+
+def _earlier_attempts(case: ET.Element, device: DeviceRecord) -> None:
+    """Surefire names an attempt that failed before one that passed `flaky`, before one that failed a `rerun`."""
+    tag = "flakyFailure" if device.outcome.succeeded else "rerunFailure"
+    for attempt in device.attempts:
+        if attempt.error is not None:
+            element = _element(tag, message=words.one_line(attempt.error.message), type=str(attempt.error.category))
+            _text(element, "stackTrace", f"attempt {attempt.number} at {attempt.baud} baud: {_told(attempt.error)}")
+            case.append(element)
+
+
+def _told(error: ErrorRecord) -> str:
+    return f"{error.kind} [{error.category}]: {error.message}"
+
+
+def _narrative(device: DeviceRecord, facts: Iterable[tuple[str, str]]) -> Iterable[str]:
+    """The facts first: Jenkins cuts the output of passing cases in the middle, and keeps a thousand characters."""
+    yield from (f"{name}: {value}" for name, value in facts)
+    for phase in device.phases:
+        speed = f" {words.speed(rate(phase))}" if rate(phase) else ""
+        told = f" {_told(phase.error)}" if phase.error else ""
+        yield f"[attempt {phase.attempt}] {phase.phase} {phase.outcome} {words.duration(phase.seconds)}{speed}{told}"
+    if device.console:
+        yield f"--- console ---\n{device.console}"
+
+
+def _run_facts(run: RunRecord) -> list[tuple[str, str]]:
+    facts = {
+        "run": run.run_id,
+        "version": run.version,
+        "strategy": run.strategy,
+        "description": run.description,
+        "simulated": "yes" if run.simulated else "no",
+        "interrupted": run.interrupted,
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _device_facts(device: DeviceRecord) -> list[tuple[str, str]]:
+    identity = device.identity
+    facts = {
+        "outcome": str(device.outcome),
+        "device_type": device.device_type,
+        "port": device.port,
+        "chip": identity.chip if identity else None,
+        "revision": identity.revision if identity else None,
+        "serial": identity.serial if identity else None,
+        "flash_size": str(identity.flash_size) if identity else None,
+        "version_wanted": device.wanted_version,
+        "version_before": device.version_before,
+        "version_after": device.version_after,
+        "attempts": str(len(device.attempts)),
+        "worker": device.worker,
+        "note": device.reason,
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _suite(
+    parent: ET.Element, name: str, devices: Iterable[DeviceRecord], started: float | None, seconds: float | None
+) -> ET.Element:
+    counts = _counts(tuple(devices))
+    suite = _element("testsuite", name=name, **counts)
+    suite.set("skipped", str(sum(device.outcome is Outcome.NOT_RUN for device in devices)))
+    suite.set("time", f"{seconds or 0:.3f}")
+    if started is not None:
+        suite.set("timestamp", words.moment(started))
+    parent.append(suite)
+    return suite
+
+
+def _counts(devices: Iterable[DeviceRecord]) -> dict[str, str]:
+    outcomes = [device.outcome for device in devices]
+    return {
+        "tests": str(len(outcomes)),
+        "failures": str(sum(outcome is Outcome.ROLLED_BACK for outcome in outcomes)),
+        "errors": str(sum(outcome in _AS_ERROR for outcome in outcomes)),
+    }
+
+
+def _run_seconds(run: RunRecord) -> float:
+    return (run.ended or run.started) - run.started
+
+
+def _properties(parent: ET.Element, facts: Iterable[tuple[str, str]]) -> None:
+    properties = ET.SubElement(parent, "properties")
+    for name, value in facts:
+        properties.append(_element("property", name=name, value=value))
+
+
+def _text(parent: ET.Element, tag: str, text: str) -> None:
+    if text:
+        ET.SubElement(parent, tag).text = words.printable(text)
+
+
+def _element(tag: str, **attributes: str) -> ET.Element:
+    return ET.Element(tag, {name: words.printable(value) for name, value in attributes.items()})

@@ -1,0 +1,136 @@
+"""How the reports speak: outcomes and states in words, numbers with their units. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from harness.record import DeviceRecord, Outcome, RunRecord
+from harness.report.figures import Figures, figures
+
+OUTCOME_WORDS = {
+    Outcome.UPDATED: "updated",
+    Outcome.UNCHANGED: "unchanged",
+    Outcome.ROLLED_BACK: "rolled back",
+    Outcome.UNTOUCHED: "untouched",
+    Outcome.EMERGENCY: "EMERGENCY",
+    Outcome.RUNNING: "running",
+    Outcome.NOT_RUN: "not run",
+}
+OUTCOME_SIGNS = {
+    Outcome.UPDATED: "✔",
+    Outcome.UNCHANGED: "=",
+    Outcome.ROLLED_BACK: "↩",
+    Outcome.UNTOUCHED: "✘",
+    Outcome.EMERGENCY: "⚠",
+    Outcome.RUNNING: "…",
+    Outcome.NOT_RUN: "-",
+}
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_KIB = 1024
+_MINUTE_S = 60
+_HOUR_S = 3600
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out (`\\x1b`): what a board prints must not steer a terminal, and XML
+    has no way to hold most of them. Line ends become `\\n`; tabs stay.
+    """
+    return _CONTROL.sub(lambda match: _spelled(match.group()), text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """The same on one line."""
+    return " ".join(printable(text).split())
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE_S)
+    if seconds < _HOUR_S:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def size(count: float | None) -> str:
+    """A number of bytes."""
+    if count is None:
+        return "-"
+    if count < _KIB:
+        return f"{count:.0f} B"
+    if count < _KIB * _KIB:
+        return f"{count / _KIB:.4g} KiB"
+    return f"{count / _KIB / _KIB:.4g} MiB"
+
+
+def speed(bytes_per_second: float | None) -> str:
+    return "-" if bytes_per_second is None else f"{size(bytes_per_second)}/s"
+
+
+def moment(at: float | None) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, to the second."""
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def verdict(run: RunRecord) -> str:
+    """The run in one sentence; the worst first."""
+    return _verdict(run, figures(run))
+
+
+def _verdict(run: RunRecord, counts: Figures) -> str:
+    if not counts.total:
+        return "No device was in this run"
+    if emergencies := counts.count(Outcome.EMERGENCY):
+        return f"{plural(emergencies, 'board')} of {counts.total} in an UNKNOWN STATE"
+    if counts.failure:
+        return f"{counts.failure} of {plural(counts.total, 'device')} failed and kept the firmware they had"
+    if counts.success < counts.total:
+        return f"{counts.success} of {plural(counts.total, 'device')} on {run.version}; {counts.skipped} did not run"
+    return f"All {counts.total} devices are on {run.version}" if counts.total > 1 else f"The device is on {run.version}"
+
+
+def state(device: DeviceRecord) -> str:
+    """Which firmware the board is on, in a sentence."""
+    had = device.version_before or "the firmware that it had"
+    now = device.version_after or device.wanted_version or "the new firmware"
+    return {
+        Outcome.UPDATED: f"on {now}, verified",
+        Outcome.UNCHANGED: f"was on {now} already, verified; nothing was written",
+        Outcome.ROLLED_BACK: f"back on {had}, verified",
+        Outcome.UNTOUCHED: f"nothing was written: still on {had}",
+        Outcome.EMERGENCY: "on neither firmware, or nobody knows",
+        Outcome.RUNNING: "not finished",
+        Outcome.NOT_RUN: "did not run",
+    }[device.outcome]
+
+
+def what_to_do(run: RunRecord, device: DeviceRecord) -> str:
+    """The error's advice; for an emergency, how to bring the board back."""
+    advice = device.error.advice if device.error else ""
+    if device.outcome is not Outcome.EMERGENCY:
+        return advice
+    again = f'Do not use or ship this board. Run it again: pytest "{run.batch_file}::test_flash[{device.device_id}]"'
+    return f"{advice} {again}".strip()
+
+
+def cause(device: DeviceRecord) -> str:
+    """What failed, and where; for a device that did not run, why."""
+    if device.error is None:
+        return device.reason
+    where = f"{device.error.phase}: " if device.error.phase else ""
+    return f"{where}{device.error.message}"
