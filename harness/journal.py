@@ -28,11 +28,11 @@ class Kind(StrEnum):
     ATTEMPT = "attempt"  # number, baud
     PHASE_STARTED = "phase-started"  # phase, attempt
     PHASE_ENDED = "phase-ended"  # phase, attempt, outcome, detail, figures, error
-    PROGRESS = "progress"  # phase, done, total (bytes)
+    PROGRESS = "progress"  # done, total (bytes) of the running phase
     LOG = "log"  # text
     CONSOLE = "console"  # text
     RETRY = "retry"  # attempt, wait_s, error
-    ENDED = "ended"  # outcome, version, error
+    ENDED = "ended"  # outcome, error, reason
 
 
 _NOT_DURABLE = frozenset({Kind.PROGRESS, Kind.LOG, Kind.CONSOLE})

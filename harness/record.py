@@ -177,9 +177,15 @@ class RunRecord:
 
 
 def fold(device: DeviceRecord, events: Iterable[Event]) -> DeviceRecord:
-    """The record after more events; begin with `DeviceRecord(device_id, device_type, port)`."""
+    """The record after more events; begin with `DeviceRecord(device_id, device_type, port)`.
+
+    Never fails: an event that does not say what its kind says (another version's, a damaged line) is passed over.
+    """
     for event in events:
-        device = _FOLD[event.kind](device, event)
+        try:
+            device = _FOLD[event.kind](device, event)
+        except (KeyError, TypeError, ValueError):
+            continue
     return device
 
 
@@ -191,7 +197,7 @@ def settle(device: DeviceRecord, reason: str, at: float | None = None) -> Device
     if device.outcome is not Outcome.RUNNING:
         return replace(device, reason=device.reason or reason) if device.outcome is Outcome.NOT_RUN else device
     in_phase = next((p for p in reversed(device.phases) if p.outcome is PhaseOutcome.RUNNING), None)
-    touched = any(p.phase in WRITING_PHASES for p in device.phases)
+    touched = any(p.phase in WRITING_PHASES and p.outcome is not PhaseOutcome.SKIPPED for p in device.phases)
     where = f" during {in_phase.phase}" if in_phase else ""
     error = ErrorRecord(
         Category.OTHER,
@@ -238,6 +244,8 @@ def _attempt(device: DeviceRecord, event: Event) -> DeviceRecord:
 
 def _retry(device: DeviceRecord, event: Event) -> DeviceRecord:
     error = ErrorRecord.from_json(event.data["error"])
+    if not device.attempts:  # a full disk can lose any event but the start of a phase
+        return device
     last = replace(device.attempts[-1], error=error, wait_s=event.data["wait_s"])
     return replace(device, attempts=(*device.attempts[:-1], last))
 
@@ -249,6 +257,11 @@ def _phase_started(device: DeviceRecord, event: Event) -> DeviceRecord:
 
 def _phase_ended(device: DeviceRecord, event: Event) -> DeviceRecord:
     error = event.data.get("error")
+    phase, attempt = Phase(event.data["phase"]), event.data["attempt"]
+    last = device.phases[-1] if device.phases else None
+    if last is None or (last.phase, last.attempt, last.outcome) != (phase, attempt, PhaseOutcome.RUNNING):
+        # Its start is lost (a rollback goes on with a full disk): it must not pass for the end of another phase.
+        device = replace(device, phases=(*device.phases, PhaseRecord(phase, attempt, event.at)))
     return _replace_last_phase(
         device,
         ended=event.at,
@@ -260,12 +273,12 @@ def _phase_ended(device: DeviceRecord, event: Event) -> DeviceRecord:
 
 
 def _progress(device: DeviceRecord, event: Event) -> DeviceRecord:
+    if not device.phases or device.phases[-1].outcome is not PhaseOutcome.RUNNING:
+        return device
     return _replace_last_phase(device, done=event.data["done"], total=event.data["total"])
 
 
 def _replace_last_phase(device: DeviceRecord, **changes: Any) -> DeviceRecord:
-    if not device.phases:
-        return device
     return replace(device, phases=(*device.phases[:-1], replace(device.phases[-1], **changes)))
 
 

@@ -63,9 +63,8 @@ class Story:
 
     def identified(self) -> Self:
         self.phase_starts(Phase.IDENTIFY).after(0.6)
-        self.tell(
-            Kind.IDENTIFIED, chip="ESP32-D0WD-V3", revision="v3.1", serial="24:6f:28:00:00:01", flash_size=4 << 20
-        )
+        serial = f"24:6f:28:00:00:{self.device_id[-2:]}"
+        self.tell(Kind.IDENTIFIED, chip="ESP32-D0WD-V3", revision="v3.1", serial=serial, flash_size=4 << 20)
         self.tell(Kind.VERSION, which="before", version="1.1.0")
         return self.phase_ends(Phase.IDENTIFY)
 
