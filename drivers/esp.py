@@ -227,7 +227,8 @@ class EspSession:
             yield
         except Exception as error:
             # The one place where esptool's errors are translated: it raises what its parsing of noise happens to raise.
-            self._esp = None
+            # The port goes with it: a lost line leaves it open and dead.
+            self.close()
             raise translate(error, doing) from error
 
 

@@ -22,6 +22,7 @@ from drivers.base import (
     WrongBoard,
 )
 
+_MANUAL = re.compile(r"(?:This can have many causes, )?for troubleshooting steps visit:? \S+", re.IGNORECASE)
 _RESULT = re.compile(r"result was ([0-9A-F]{4})")
 
 # What the receiving end could not make sense of: noise on the line.
@@ -79,7 +80,7 @@ def translate(error: Exception, doing: str) -> DeviceError:
     """The driver's error for a library's; `doing` says what was being done ("write flash"), for the message."""
     if isinstance(error, DeviceError):
         return error
-    return _kind(error)(f"{doing}: {_first_lines(error)}")
+    return _kind(error)(f"{doing}: {_in_one_line(error)}")
 
 
 def _kind(error: Exception) -> type[DeviceError]:
@@ -105,8 +106,7 @@ def _by_result(code: str) -> type[DeviceError]:
     return DeviceError
 
 
-def _first_lines(error: Exception) -> str:
+def _in_one_line(error: Exception) -> str:
     """The message without esptool's links to its manual, which help nobody at the bench."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line for line in lines if line and "troubleshooting" not in line.lower()]
-    return " ".join(kept) or type(error).__name__
+    text = " ".join(_MANUAL.sub("", str(error)).split())
+    return text or type(error).__name__

@@ -157,6 +157,8 @@ class Controller:
             self._live = self._start_live_view()
 
     def _start_live_view(self) -> LiveView:
+        reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
+        reporter._show_progress_info = False  # its percentage would be written into ours
         writer = self._config.get_terminal_writer()
         plan = self._run.plan
         live = LiveView(self._run.folder.journals(plan), len(plan.devices), writer._file, writer.hasmarkup)
@@ -168,7 +170,7 @@ class Controller:
         """The live view tells it; pytest only counts."""
         if device_id_of(report.nodeid) is None or (report.when != "call" and report.passed):
             return None
-        return ("error" if report.when == "setup" and report.failed else report.outcome), "", ""
+        return ("error" if report.when == "setup" and report.failed else report.outcome), "", report.outcome.upper()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
@@ -209,6 +211,14 @@ class Controller:
             self._log_not_run(device)
         self._write_reports(record)
         self._stop_bench()
+        self._leave_failures_to_our_summary()
+
+    def _leave_failures_to_our_summary(self) -> None:
+        """It tells each failed device's story; pytest's own sections are for what else went wrong (a conftest, say)."""
+        reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
+        failed = [report for kind in ("failed", "error") for report in reporter.stats.get(kind, [])]
+        if all(report.when == "call" and device_id_of(report.nodeid) for report in failed):
+            self._config.option.tbstyle = "no"
 
     def _log_not_run(self, device: DeviceRecord) -> None:
         """A device that never started would vanish from pytest's own counts."""

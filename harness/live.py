@@ -143,7 +143,7 @@ class LinePainter:
     def _text(self, event: Event, device: DeviceRecord) -> str:
         match event.kind:
             case Kind.PHASE_STARTED:
-                return f"{device.device_id} {event.data['phase']} (attempt {event.data['attempt']})"
+                return f"{device.device_id} {words.phase_name(device.phases[-1])}"
             case Kind.RETRY:
                 return f"{device.device_id} again in {event.data['wait_s']:.1f} s: {event.data['error']['message']}"
             case Kind.ENDED:
@@ -227,7 +227,7 @@ class ScreenPainter:
             return [Text(device.device_id), Text("..."), Text(""), Text(""), Text(""), Text(elapsed)]
         return [
             Text(device.device_id),
-            Text(f"{phase.phase} #{phase.attempt}", "red" if phase.attempt > 1 else "cyan"),
+            Text(words.phase_name(phase), "yellow" if phase.attempt > 1 else "cyan"),
             ProgressBar(total=phase.total, completed=phase.done, width=_BAR_WIDTH) if phase.total else Text(""),
             Text(f"{100 * phase.done // phase.total:3}%" if phase.total else ""),
             Text(self._rate(device, phase)),

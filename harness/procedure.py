@@ -99,8 +99,9 @@ class Procedure:
     def _identify(self) -> None:
         with self._enter(Phase.IDENTIFY, self._limits.identify_s) as notes:
             found = self._session.connect()
-            identity.check(self._plan, self._device.driver, found, self._device.identity)
+            before = self._device.identity
             self._device.identified(found)
+            identity.check(self._plan, self._device.driver, found, before)
             if not self._device.touched:
                 self._device.tell_version("before", self._session.installed_version(self._plan.main_image.address))
             notes.detail = " ".join(filter(None, (found.chip, found.revision, found.serial)))

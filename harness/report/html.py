@@ -57,6 +57,17 @@ class HtmlReport:
             cells[:] = [cells[0], f'<td class="col-device">{escape(report.nodeid)}</td>', *blank, cells[2]]
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_html(self, report: pytest.TestReport, data: MutableSequence[str]) -> None:
+        """Our details tell a device's failure; what the item printed stays, and a failure that its journal missed."""
+        device = self._device_of(report.nodeid)
+        if device is None:
+            return
+        if not report.sections:
+            data[:] = data[:1] if report.longreprtext and device.error is None else []
+        elif report.longreprtext and device.error is not None:
+            del data[0]
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: MutableSequence[str]) -> None:
         run = self._run()
         if self._page is not None:

@@ -83,7 +83,7 @@ def _narrative(device: DeviceRecord, facts: Iterable[tuple[str, str]]) -> Iterab
     for phase in device.phases:
         speed = f" {words.speed(rate(phase))}" if rate(phase) else ""
         told = f" {_told(phase.error)}" if phase.error else ""
-        yield f"[attempt {phase.attempt}] {phase.phase} {phase.outcome} {words.duration(phase.seconds)}{speed}{told}"
+        yield f"{words.phase_name(phase)} {phase.outcome} {words.duration(phase.seconds)}{speed}{told}"
     if device.console:
         yield f"--- console ---\n{device.console}"
 

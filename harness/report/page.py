@@ -40,7 +40,7 @@ def _environment() -> Environment:
         duration=words.duration,
         size=words.size,
         speed=words.speed,
-        moment=words.moment,
+        clock=words.clock,
         cause=words.cause,
         state=words.state,
         rate=lambda phase: words.speed(rate(phase)),

@@ -82,7 +82,7 @@ def _bar(phase: PhaseRecord, start: float, end: float, units_per_s: float) -> Ba
 
 def _title(phase: PhaseRecord) -> str:
     spent = "not finished" if phase.ended is None else words.duration(phase.seconds)
-    return f"{phase.phase} (attempt {phase.attempt}): {phase.outcome}, {spent}"
+    return f"{words.phase_name(phase)}: {phase.outcome}, {spent}"
 
 
 def _start(device: DeviceRecord) -> float | None:

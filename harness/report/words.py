@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from harness.record import DeviceRecord, Outcome, RunRecord
+from harness.record import DeviceRecord, Outcome, PhaseRecord, RunRecord
 from harness.report.figures import Figures, figures
 
 OUTCOME_WORDS = {
@@ -24,7 +24,7 @@ OUTCOME_SIGNS = {
     Outcome.UNTOUCHED: "✘",
     Outcome.EMERGENCY: "⚠",
     Outcome.RUNNING: "…",
-    Outcome.NOT_RUN: "-",
+    Outcome.NOT_RUN: "○",
 }
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -83,6 +83,11 @@ def moment(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
+def clock(at: float | None) -> str:
+    """The same for people: `2026-09-21 14:13:20 UTC`."""
+    return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
@@ -126,6 +131,11 @@ def what_to_do(run: RunRecord, device: DeviceRecord) -> str:
         return advice
     again = f'Do not use or ship this board. Run it again: pytest "{run.batch_file}::test_flash[{device.device_id}]"'
     return f"{advice} {again}".strip()
+
+
+def phase_name(phase: PhaseRecord) -> str:
+    """`flash (attempt 2)`; what comes before the first attempt has no number."""
+    return f"{phase.phase} (attempt {phase.attempt})" if phase.attempt else str(phase.phase)
 
 
 def cause(device: DeviceRecord) -> str:

@@ -88,6 +88,8 @@ def test_the_message_says_what_was_being_done_and_leaves_out_the_links():
         "Failed to connect to ESP32: No serial data received.\nFor troubleshooting steps visit: https://x"
     )
     assert str(translate(error, "connect")) == "connect: Failed to connect to ESP32: No serial data received."
+    causes = "No more data to read from the serial port. This can have many causes, for troubleshooting steps visit: https://x"
+    assert str(translate(FatalError(causes), "read")) == "read: No more data to read from the serial port."
 
 
 def test_an_error_of_ours_goes_through_unchanged():
