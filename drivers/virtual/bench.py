@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 
 from pydantic import TypeAdapter, ValidationError
@@ -71,8 +71,11 @@ def serve(spec: BenchSpec, on_ready: OnReady) -> None:
     """
 
     async def wait(_bench: _Bench, ports: dict[str, BoardPorts]) -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ended.set)
         on_ready(ports)
-        await _signalled((signal.SIGINT, signal.SIGTERM))
+        await ended.wait()
 
     asyncio.run(_serve(spec, wait))
 
@@ -83,13 +86,6 @@ async def _serve(spec: BenchSpec, wait: Callable[[_Bench, dict[str, BoardPorts]]
         await wait(bench, await bench.open())
     finally:
         bench.close()
-
-
-async def _signalled(signals: Iterable[signal.Signals]) -> None:
-    loop, came = asyncio.get_running_loop(), asyncio.Event()
-    for number in signals:
-        loop.add_signal_handler(number, came.set)
-    await came.wait()
 
 
 async def _obey_stdin(bench: _Bench, ports: dict[str, BoardPorts]) -> None:

@@ -42,8 +42,7 @@ class Bench:
         )
         bench = cls(process, {})
         try:
-            absolute = spec.model_copy(update={"state": spec.state.absolute()})
-            bench.boards = bench._ask(absolute).boards
+            bench.boards = bench._ask(_with_absolute_paths(spec)).boards
         except BaseException:
             bench.stop()
             raise
@@ -90,3 +89,12 @@ class Bench:
         if answer.error is not None:
             raise BenchError(answer.error)
         return answer
+
+
+def _with_absolute_paths(spec: BenchSpec) -> BenchSpec:
+    """The spec for a process that runs in another folder."""
+    boards = tuple(
+        board.model_copy(update={"factory": board.factory.absolute()}) if board.factory else board
+        for board in spec.boards
+    )
+    return spec.model_copy(update={"state": spec.state.absolute(), "boards": boards})

@@ -2,7 +2,8 @@
 
 A pty carries neither DTR and RTS nor parity, so the adapter's other half is a hand: opening the pty presses RESET
 (the master's POLLHUP clears), and a SYNC that finds the chip outside of its loader presses BOOT and RESET. The baud
-rate is read from the termios settings on the master's side.
+rate is read from the termios settings on the master's side. A pty that is closed and opened again within the same
+moment was never closed, as far as its master can see: no RESET is pressed.
 """
 
 from __future__ import annotations

@@ -92,16 +92,19 @@ class Station:
         return path
 
     def _factory(self, size: int) -> bytes:
-        factory = self._spec.factory
-        if factory is None:
-            return firmware.factory_image(self._chip.name, firmware.FACTORY_VERSION)
+        contents = self._factory_contents()
+        if len(contents) > size:
+            name = self._spec.factory or "the generic firmware"
+            raise BenchError(f"{name} has {len(contents)} bytes, more than {self._spec.board_id}'s flash ({size})")
+        return contents
+
+    def _factory_contents(self) -> bytes:
+        if self._spec.factory is None:
+            return firmware.factory_image(self._chip.name)
         try:
-            contents = factory.read_bytes()
+            return self._spec.factory.read_bytes()
         except OSError as error:
             raise BenchError(f"{self._spec.board_id}: factory image: {error}") from error
-        if len(contents) > size:
-            raise BenchError(f"{factory} has {len(contents)} bytes, more than {self._spec.board_id}'s flash ({size})")
-        return contents
 
 
 def _chip(name: str, board_id: str) -> Chip:

@@ -83,4 +83,6 @@ async def _console(machine: Machine, description: Description) -> Reason:
                 return Reason.SOFTWARE
             if text:
                 known = text == "version"
-                await machine.wire.send(f"{description.version if known else f'{text}?'}\r\n".encode())
+                await machine.wire.send(
+                    f"{description.version if known else f'{text}?'}\r\n".encode("ascii", "replace")
+                )

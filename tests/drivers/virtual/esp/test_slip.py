@@ -11,7 +11,9 @@ def test_frames_survive_in_any_pieces(payloads: list[bytes], data: st.DataObject
     stream = b"".join(slip.encode(payload) for payload in payloads)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
     decoder = slip.Decoder()
-    frames = [frame for start, end in zip([0, *cuts], [*cuts, None]) for frame in decoder.feed(stream[start:end])]
+    frames = [
+        frame for start, end in zip([0, *cuts], [*cuts, None], strict=True) for frame in decoder.feed(stream[start:end])
+    ]
     assert frames == payloads
 
 
