@@ -42,7 +42,7 @@ class HtmlReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_report_title(self, report: Any) -> None:
-        report.title = self._run().batch_name
+        report.title = words.printable(self._run().batch_name)
         self._page = report
 
     @pytest.hookimpl(optionalhook=True)

@@ -1,0 +1,73 @@
+"""A pytest run with the HTML report alone: its items end as a told run's devices did, in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.record import Outcome, RunRecord
+
+_CONFTEST = """
+import pickle
+from pathlib import Path
+
+from harness.report.html import HtmlReport
+
+RUN = pickle.loads(Path(__file__).with_name("run.pickle").read_bytes())
+DEVICES = {device.device_id: device for device in RUN.devices}
+
+
+def device_of(nodeid):
+    return DEVICES.get(nodeid.rpartition("[")[2].rstrip("]"))
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(HtmlReport(lambda: RUN, device_of))
+
+
+def pytest_handlecrashitem(crashitem, report):
+    report.when = "call"
+"""
+
+_ITEMS = """
+import os
+
+import pytest
+from conftest import DEVICES
+
+IDS = {ids!r}
+
+
+@pytest.mark.parametrize("device_id", IDS)
+def test_flash(device_id):
+    if device_id in {dying!r}:
+        os._exit(9)
+    if DEVICES[device_id].outcome.failed:
+        pytest.fail(f"{{device_id}} did not make it", pytrace=False)
+"""
+
+
+def write_page(folder: Path, run: RunRecord, *arguments: str, dying: tuple[str, ...] = ()) -> Path:
+    """The report that pytest-html writes with our hooks; devices that did not run are no items."""
+    ids = [device.device_id for device in run.devices if device.outcome is not Outcome.NOT_RUN]
+    (folder / "run.pickle").write_bytes(pickle.dumps(run))
+    (folder / "conftest.py").write_text(_CONFTEST)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "test_fleet.py").write_text(_ITEMS.format(ids=ids, dying=dying))
+    page = folder / "report.html"
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", f"--html={page}", "--self-contained-html", *arguments],
+        cwd=folder,
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert page.exists(), result.stdout
+    return page

@@ -1,0 +1,174 @@
+"""The HTML report as a person meets it: in a browser, made by a real pytest run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+from drivers.base import Identity
+from harness.record import RunRecord
+from tests.harness.builders import LOST, mixed_run, run_of, untouched, updated
+from tests.harness.report.browser import chromium
+from tests.harness.report.fleet import write_page
+
+DEVICES = [f"ESP32_00{n}" for n in range(1, 9)]
+ATTACK = '</pre></script><img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>'
+
+
+def row(browser: Chrome, device_id: str) -> WebElement:
+    return next(
+        body
+        for body in browser.find_elements(By.CSS_SELECTOR, "#results-table > tbody")
+        if body.find_element(By.CSS_SELECTOR, ".col-device").text == device_id
+    )
+
+
+def shown_devices(browser: Chrome) -> list[str]:
+    return [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#results-table .col-device")]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One device of each ending, run by two workers, of which one dies; made once."""
+    folder = tmp_path_factory.mktemp("page")
+    journals = folder / "journals"
+    journals.mkdir()
+    return write_page(folder, mixed_run(journals), "-n", "2", dying=("ESP32_007",))
+
+
+@pytest.fixture
+def opened(browser: Chrome, page: Path) -> Chrome:
+    browser.get(page.as_uri())
+    return browser
+
+
+def test_every_device_has_one_row_even_those_of_a_dead_worker_and_those_that_did_not_run(opened: Chrome) -> None:
+    assert sorted(shown_devices(opened)) == DEVICES
+
+
+def test_without_xdist_the_page_is_the_same(browser: Chrome, tmp_path: Path, run: RunRecord) -> None:
+    browser.get(write_page(tmp_path, run).as_uri())
+
+    assert sorted(shown_devices(browser)) == DEVICES
+
+
+def test_a_row_tells_outcome_identity_versions_and_attempts(opened: Chrome) -> None:
+    text = row(opened, "ESP32_002").text
+
+    for told in ("✔ updated", "esp32", "ESP32-D0WD-V3 v3.1", "24:6f:28:00:00:02, 4 MiB", "1.1.0 → 1.2.0", "32.0 s"):
+        assert told in text
+
+
+def test_a_timeline_shows_each_phase_of_each_attempt_on_the_scale_of_the_longest_device(opened: Chrome) -> None:
+    titles = [
+        title.get_attribute("textContent")
+        for title in row(opened, "ESP32_002").find_elements(By.CSS_SELECTOR, ".bf-timeline title")
+    ]
+    longest = row(opened, "ESP32_002").find_elements(By.CSS_SELECTOR, "g > rect")[-1].rect
+    drawing = row(opened, "ESP32_002").find_element(By.CSS_SELECTOR, ".bf-timeline").rect
+
+    assert "flash (attempt 1): failed, 3.0 s" in titles
+    assert "flash (attempt 2): passed, 20.0 s" in titles
+    assert longest["x"] + longest["width"] == pytest.approx(drawing["x"] + drawing["width"], abs=1)
+
+
+def test_console_and_log_are_behind_a_click(opened: Chrome) -> None:
+    device = row(opened, "ESP32_001")
+    assert "app: demo 1.2.0" not in device.text
+
+    device.find_element(By.CSS_SELECTOR, ".col-result").click()
+    device = row(opened, "ESP32_001")
+    assert device.find_element(By.CSS_SELECTOR, ".bf-details").is_displayed()
+    device.find_element(By.CSS_SELECTOR, ".bf-details summary").click()
+
+    assert "app: demo 1.2.0" in device.find_element(By.CSS_SELECTOR, ".bf-console").text
+
+
+def test_a_click_on_the_words_in_a_cell_opens_the_row_too(opened: Chrome) -> None:
+    row(opened, "ESP32_003").find_element(By.CSS_SELECTOR, ".col-device").click()
+
+    assert row(opened, "ESP32_003").find_element(By.CSS_SELECTOR, ".bf-details").is_displayed()
+
+
+def test_a_failed_device_shows_error_category_advice_attempts_and_rates(opened: Chrome) -> None:
+    details = row(opened, "ESP32_005").find_element(By.CSS_SELECTOR, ".bf-details").text
+    assert "identify: No serial data received." in details
+    assert "connection" in details
+    assert "What to do: Check the cable" in details
+    assert "460800 baud" in details
+
+    rolled_back = row(opened, "ESP32_004").find_element(By.CSS_SELECTOR, ".bf-details").text
+    assert "102.4 KiB/s" in rolled_back
+
+
+def test_the_head_names_emergencies_before_anything_else(opened: Chrome) -> None:
+    block = opened.find_element(By.CSS_SELECTOR, "div.bf-emergency")
+    verdict = opened.find_element(By.CSS_SELECTOR, ".bf-verdict")
+
+    assert "ESP32_006" in block.text
+    assert "ESP32_007" in block.text
+    assert "/dev/ttyUSB6" in block.text
+    assert "Do not use or ship this board" in block.text
+    assert block.rect["y"] < verdict.rect["y"] < opened.find_element(By.ID, "results-table").rect["y"]
+
+
+def test_the_head_tells_counts_figures_categories_and_who_did_not_run(opened: Chrome) -> None:
+    head = opened.find_element(By.CSS_SELECTOR, ".bf-summary").text
+
+    for told in ("42.9 %", "16.5 s", "10.0 s", "23.0 s", "verification", "ESP32_008", "the run was interrupted"):
+        assert told in head
+
+
+def test_a_run_without_failures_says_so_and_shows_no_emergency(browser: Chrome, tmp_path: Path) -> None:
+    run = run_of([updated(tmp_path, device_id).record() for device_id in DEVICES[:3]])
+    browser.get(write_page(tmp_path, run).as_uri())
+
+    assert "All 3 devices are on 1.2.0" in browser.find_element(By.CSS_SELECTOR, ".bf-verdict").text
+    assert not browser.find_elements(By.CSS_SELECTOR, "div.bf-emergency")
+
+
+def test_nothing_that_a_board_or_a_batch_says_becomes_markup(browser: Chrome, tmp_path: Path) -> None:
+    error = replace(LOST, message=ATTACK, advice=ATTACK, kind=ATTACK)
+    hostile = replace(
+        untouched(tmp_path, error=error).record(),
+        console=ATTACK + "\x1b[31m\x00",
+        log=(ATTACK,),
+        port=ATTACK,
+        device_type=ATTACK,
+        reason=ATTACK,
+        version_before=ATTACK,
+        identity=Identity(ATTACK, ATTACK, ATTACK, 1),
+    )
+    run = run_of([hostile], batch_name=ATTACK, description=ATTACK, batch_file=ATTACK, version=ATTACK)
+    browser.get(write_page(tmp_path, run).as_uri())
+    for summary in browser.find_elements(By.CSS_SELECTOR, ".bf-details summary"):
+        summary.click()
+
+    console = browser.find_element(By.CSS_SELECTOR, ".bf-console").text
+    assert console == ATTACK + "\\x1b[31m\\x00"
+    assert browser.title == ATTACK
+    assert not [image for image in browser.find_elements(By.TAG_NAME, "img") if image.get_attribute("src")]
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(opened: Chrome) -> None:
+    assert opened.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)") == []
+
+
+def test_where_scripts_and_styles_are_blocked_the_page_still_tells_of_every_device(page: Path, tmp_path: Path) -> None:
+    policy = "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'\">"
+    blocked = tmp_path / "blocked.html"
+    blocked.write_text(page.read_text().replace("<head>", f"<head>{policy}", 1))
+
+    with chromium(tmp_path / "profile", "--blink-settings=scriptEnabled=false") as browser:
+        browser.get(blocked.as_uri())
+        text = browser.find_element(By.CSS_SELECTOR, ".bf-summary").text
+        drawings = browser.find_elements(By.CSS_SELECTOR, ".bf-summary svg.bf-timeline")
+
+    assert [device_id for device_id in DEVICES if device_id in text] == DEVICES
+    assert "EMERGENCY" in text
+    assert len(drawings) == len(DEVICES) - 1  # one did not run
