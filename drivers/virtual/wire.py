@@ -38,7 +38,7 @@ class Wire:
         self.autobaud = False  # while set, the UART follows the sender, as the ROM does until the first SYNC
         self.listeners: list[Listener] = []
         self._pace = pace
-        self._inbox: asyncio.Queue[tuple[bytes, int]] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[bytes, int, float]] = asyncio.Queue()
         self._waiting = 0
 
     def from_host(self, data: bytes, baud: int) -> None:
@@ -46,7 +46,8 @@ class Wire:
         if not data or self._waiting + len(data) > _OVERRUN:
             return
         self._waiting += len(data)
-        self._inbox.put_nowait((data, baud))
+        # The bytes travel from now on, whatever the board is busy with meanwhile.
+        self._inbox.put_nowait((data, baud, self._pace.arrival("in", len(data), baud)))
 
     def forget(self) -> None:
         """Whatever waits for the board is lost: its UART was reset, or the host purged the line."""
@@ -56,9 +57,9 @@ class Wire:
 
     async def receive(self) -> bytes:
         """The next bytes as the board's UART sees them; waits for them."""
-        data, baud = await self._inbox.get()
+        data, baud, arrival = await self._inbox.get()
         self._waiting -= len(data)
-        await self._pace.transfer("in", len(data), baud)
+        await self._pace.until(arrival)
         if self.autobaud:
             self.baud = baud
         return self.faults.noisy(_sampled(data, baud, self.baud))
@@ -67,7 +68,7 @@ class Wire:
         """Send at the UART's rate to everybody who listens; lost when nobody does."""
         for start in range(0, len(data), _CHUNK):
             piece = data[start : start + _CHUNK]
-            await self._pace.transfer("out", len(piece), self.baud)
+            await self._pace.until(self._pace.arrival("out", len(piece), self.baud))
             if not self.faults.silent:
                 self._deliver(self.faults.noisy(piece))
 

@@ -42,13 +42,17 @@ class Machine:
         self.wire.baud = baud
         self.memory.set_register(self.chip.uart_divider_register, self.chip.uart_clock // baud)
 
-    async def erase(self, address: int, size: int, *, skip_blank: bool) -> None:
-        """Erase the sectors that the region touches; `skip_blank` as the flasher stub does."""
+    async def erase(self, address: int, size: int) -> None:
+        """Erase the sectors that the region touches; beyond its end the flash chip begins anew."""
         start = address - address % SECTOR
-        sectors = -(-(address + size - start) // SECTOR)
-        blank = self.cells.blank_sectors(start, sectors * SECTOR) if skip_blank else 0
-        await self._erasing(timing.erase_s((sectors - blank) * SECTOR, blank * SECTOR))
-        self.cells.erase(start, sectors * SECTOR)
+        size = -(-(address + size - start) // SECTOR) * SECTOR
+        await self._erasing(timing.erase_s(size))
+        self.cells.erase(start, min(size, self.cells.size))
+
+    async def is_blank(self, sector: int) -> bool:
+        """Whether a sector holds nothing but 0xFF, by reading it."""
+        await self.pace.charge(timing.BLANK_CHECK_S)
+        return self.cells.blank_sectors(sector, SECTOR) == 1
 
     async def erase_chip(self) -> None:
         """The chip erase command."""

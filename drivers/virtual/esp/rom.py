@@ -156,7 +156,7 @@ class RomLoader:
             self._machine.spi.attached = True
         if size:
             self._check_flash(address, size, RomError.FAILED_TO_ACT)
-            await self._machine.erase(address, self._erased(address, size), skip_blank=False)
+            await self._machine.erase(address, self._erased(address, size))
         self._flash = Download(address, address + blocks * block_size, blocks, block_size)
         self._inflater = None
         return b""
@@ -182,7 +182,7 @@ class RomLoader:
         size, blocks, block_size, address, *_ = _words(request, self._machine.chip.rom_begin_words)
         if size:
             self._check_flash(address, size, RomError.FAILED_TO_ACT)
-            await self._machine.erase(address, size, skip_blank=False)
+            await self._machine.erase(address, size)
         self._flash = Download(address, address + size, blocks, block_size)
         self._inflater = Inflater(size)
         return b""

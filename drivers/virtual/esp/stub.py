@@ -12,6 +12,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from drivers.virtual.esp import slip
+from drivers.virtual.esp.chips import ESP8266
 from drivers.virtual.esp.download import Inflater
 from drivers.virtual.esp.machine import Machine
 from drivers.virtual.esp.packets import Block, Op, Request, StubStatus, answer, block, checksum, parse, words
@@ -52,6 +53,7 @@ class _Write:
         self.unpacked = b""
         self.next_erase = address - address % SECTOR
         self.erase_end = -(-(address + size) // SECTOR) * SECTOR
+        self.all_blank = True  # so far
 
 
 After = Callable[[], Awaitable[None]]
@@ -194,13 +196,21 @@ class Stub:
         return b""
 
     async def _erase_next(self, write: _Write) -> None:
-        """Erase one more sector or block of the region, whichever fits."""
+        """Pass one blank sector, or erase a sector or block, whichever fits.
+
+        The stub looks for blank sectors only until it finds one that is not, and never on the ESP8266.
+        """
         at, left = write.next_erase, write.erase_end - write.next_erase
         if left <= 0:
             return
+        if write.all_blank and self._machine.chip is not ESP8266:
+            self._check_flash(at, SECTOR)
+            write.all_blank = await self._machine.is_blank(at)
+            if write.all_blank:
+                write.next_erase += SECTOR
+                return
         unit = BLOCK if at % BLOCK == 0 and left >= BLOCK else SECTOR
-        self._check_flash(at, unit)
-        await self._machine.erase(at, unit, skip_blank=True)
+        await self._machine.erase(at, unit)
         write.next_erase += unit
 
     async def _flash_data(self, request: Request) -> bytes:
@@ -224,8 +234,6 @@ class Stub:
             raise Failed(StubStatus.BAD_DATA_LEN)
         if write is None or write.inflater is None:
             raise Failed(StubStatus.NOT_IN_FLASH_MODE)
-        if not write.left:
-            raise Failed(StubStatus.TOO_MUCH_DATA)
         _check_sum(request, received)
         data = received.data[: received.size]
         self._after = lambda: self._inflate(write, data)
@@ -237,6 +245,7 @@ class Stub:
         if unpacked is None:
             raise Failed(StubStatus.INFLATE_ERROR)
         write.unpacked += unpacked
+        await self._erase_next(write)  # ahead of what is unpacked
         while len(write.unpacked) >= _INFLATED_AT_ONCE:
             await self._program(write, write.unpacked[:_INFLATED_AT_ONCE])
             write.unpacked = write.unpacked[_INFLATED_AT_ONCE:]
@@ -302,8 +311,7 @@ class Stub:
         address, size = _words(request, 2)
         if address % SECTOR or size % SECTOR:
             raise Failed(StubStatus.BAD_DATA_LEN)
-        self._check_flash(address, size)
-        await self._machine.erase(address, size, skip_blank=True)
+        await self._machine.erase(address, size)  # whatever the flash's size: the chip itself ignores upper bits
         return b""
 
     async def _read_flash(self, request: Request) -> bytes:

@@ -15,13 +15,13 @@ def test_a_byte_takes_ten_bits() -> None:
 
 
 def test_the_table_adds_up_to_what_was_measured() -> None:
-    assert timing.erase_s(1_000_000, 0) + timing.program_s(1_000_000) == pytest.approx(8.6)
+    assert timing.erase_s(1_000_000) + timing.program_s(1_000_000) == pytest.approx(8.6)
     assert timing.md5_s(1_000_000) == pytest.approx(3.302)
     assert timing.chip_erase_s(4_000_000) == pytest.approx(10)
 
 
-def test_blank_sectors_cost_next_to_nothing() -> None:
-    assert timing.erase_s(0, 1_000_000) < 0.05
+def test_finding_a_sector_blank_is_far_cheaper_than_erasing_it() -> None:
+    assert timing.erase_s(4096) > 50 * timing.BLANK_CHECK_S
 
 
 def _seconds(job) -> float:
@@ -38,7 +38,7 @@ def test_fast_never_waits() -> None:
 
     async def much() -> None:
         await pace.charge(1000)
-        await pace.transfer("in", 1 << 20, 9600)
+        await pace.until(pace.arrival("in", 1 << 20, 9600))
 
     assert _seconds(much) < 0.5
 
@@ -48,6 +48,8 @@ def test_realistic_waits_and_lets_bytes_pass_one_after_the_other() -> None:
 
     async def some() -> None:
         await pace.charge(0.05)
-        await asyncio.gather(*(pace.transfer("in", 1152, 115200) for _ in range(2)))
+        arrivals = [pace.arrival("in", 1152, 115200) for _ in range(2)]
+        assert arrivals[1] - arrivals[0] == pytest.approx(0.1)
+        await pace.until(arrivals[1])
 
     assert _seconds(some) >= 0.25

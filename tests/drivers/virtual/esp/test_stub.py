@@ -77,7 +77,7 @@ def test_compressed_writes_erase_only_what_they_cover(tmp_path: Path, chip: str)
     ("op", "data", "check", "status"),
     [
         (0xD1, words(0x10, 0x1000), 0, b"\xc0\x00"),
-        (0xD1, words(4 << 20, 0x1000), 0, b"\xc4\x00"),
+        (0x02, words(0x1000, 1, 0x400, 4 << 20), 0, b"\xc4\x00"),
         (0x03, block(b"x", 0), xor(b"x"), b"\xc6\x00"),
         (0x11, block(b"x", 0), xor(b"x"), b"\xc6\x00"),
         (0x07, block(b"x", 0), xor(b"x"), b"\xc6\x00"),
@@ -141,6 +141,15 @@ def test_the_rate_changes_after_the_answer_at_the_old_one(tmp_path: Path) -> Non
         assert (await probe.ask(0x0A, words(0x40001000))).ok
 
     on_board(tmp_path, "esp32s3", test)
+
+
+def test_an_erase_beyond_the_flash_wraps_as_the_flash_chip_does(tmp_path: Path) -> None:
+    async def test(probe: Probe) -> None:
+        await probe.enter_stub()
+        assert (await probe.ask(0xD1, words((4 << 20) + 0x1000, 0x1000))).ok
+        assert probe.flash[:0x3000] == bytes(0x1000) + b"\xff" * 0x1000 + bytes(0x1000)
+
+    on_board(tmp_path, "esp32", test, contents=bytes(0x3000))
 
 
 def test_the_whole_chip_is_erased(tmp_path: Path) -> None:
