@@ -10,7 +10,7 @@ import pytest
 
 from harness import batchrun, dry_run
 from harness.batchrun import BatchRun
-from harness.fixtures import ENDING_PROPERTY
+from harness.item import ENDING_PROPERTY
 from harness.journal import Event, Kind, read
 from harness.ledger import Ledger
 from harness.live import LiveView

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from harness.collect import DeviceItem
 from harness.snapshot import DevicePlan, Plan
 
 
@@ -23,10 +22,15 @@ class DryRun:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
         for item in session.items:
-            if isinstance(item, DeviceItem):
-                for line in describe(item.device_plan):
-                    reporter.write_line(line)
+            device = _device_of(item)
+            for line in describe(device) if device else ():
+                reporter.write_line(line)
         return True
+
+
+def _device_of(item: pytest.Item) -> DevicePlan | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("device_plan") if callspec else None
 
 
 def describe(device: DevicePlan) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The fixtures of a device's item, and the item itself. They are public: a user's conftest may override any of them.
+"""The fixtures of a device's item. They are public: a user's conftest may override any of them.
 
 device      the target: its plan, its identity, its log
 port_lock   the port, ours alone until the item ends
@@ -24,34 +24,25 @@ from harness import backup as blocks
 from harness.batchrun import run_of
 from harness.config import LogLevel
 from harness.console import Console, ConsoleTimeout
-from harness.device import Device, Ending
+from harness.device import Device
 from harness.journal import Journal
 from harness.locks import PortLock
-from harness.procedure import BoardTest, Procedure, Tools
-from harness.record import Outcome
+from harness.procedure import BoardTest
 from harness.snapshot import DevicePlan
 from harness.store import Backup, Store
 
 BackupTaker = Callable[[], Backup | None]
 Restorer = Callable[[Backup], int]
 
-ENDING_PROPERTY = "batch-flash-ending"
-"""The name under which an item's ending travels to the controller, should the journal have missed it (a full disk)."""
-
-
-def _plan(request: pytest.FixtureRequest) -> DevicePlan:
-    plan: DevicePlan = request.node.device_plan
-    return plan
-
 
 @pytest.fixture
-def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+def device(request: pytest.FixtureRequest, device_plan: DevicePlan) -> Iterator[Device]:
     """The target of this item."""
-    plan = _plan(request)
     run = run_of(request.config)
-    driver = drivers.load_driver(plan.device_type)
-    with Journal(run.folder.journal(plan.device_id)) as journal:
-        yield Device(plan, driver, run.folder.images(plan), journal, run.folder.run_id, run.plan.log_level)
+    driver = drivers.load_driver(device_plan.device_type)
+    images = run.folder.images(device_plan)
+    with Journal(run.folder.journal(device_plan.device_id)) as journal:
+        yield Device(device_plan, driver, images, journal, run.folder.run_id, run.plan.log_level)
 
 
 @pytest.fixture
@@ -121,9 +112,9 @@ def console(device: Device, session: Session) -> Console:
 
 
 @pytest.fixture
-def board_tests(request: pytest.FixtureRequest) -> list[BoardTest]:
+def board_tests(request: pytest.FixtureRequest, device_plan: DevicePlan) -> list[BoardTest]:
     """The functions of the batch's `tests:` modules; their arguments are fixtures, `device` and `console` first."""
-    return [test for path in _plan(request).tests for test in _tests_of(request, path)]
+    return [test for path in device_plan.tests for test in _tests_of(request, path)]
 
 
 def _tests_of(request: pytest.FixtureRequest, path: Path) -> Iterator[BoardTest]:
@@ -145,47 +136,3 @@ def _run(request: pytest.FixtureRequest, function: Callable[..., None]) -> str:
         # A user's test may raise anything; whatever it is, the board did not pass.
         raise BoardTestFailed(f"{function.__name__}: {type(error).__name__}: {error}") from error
     return ""
-
-
-def test_flash(
-    request: pytest.FixtureRequest,
-    device: Device,
-    port_lock: PortLock,
-    session: Session,
-    backup: BackupTaker,
-    rollback: Restorer,
-    console: Console,
-    store: Store,
-    board_tests: list[BoardTest],
-) -> None:
-    """The item: the procedure with the fixtures; it fails with the device's ending in words."""
-    tools = Tools(
-        lock=port_lock,
-        session=session,
-        backup=backup,
-        rollback=rollback,
-        console=console,
-        store=store,
-        tests=board_tests,
-        worker=run_of(request.config).worker,
-    )
-    ending = Procedure(device, tools).run()
-    request.node.user_properties.append((ENDING_PROPERTY, device.end(ending)))
-    if ending.outcome.failed:
-        pytest.fail(in_words(device, ending), pytrace=False)
-
-
-def in_words(device: Device, ending: Ending) -> str:
-    """What failed, what the board is on now, and what to do."""
-    error = ending.error
-    lines = [f"{device.device_id}: {error.phase}: {error.message} [{error.category}]"] if error else [device.device_id]
-    had = device.version_before or "the firmware that it had"
-    now = {
-        Outcome.ROLLED_BACK: f"The board is back on {had}, verified.",
-        Outcome.UNTOUCHED: f"Nothing was written: the board is on {had}.",
-        Outcome.EMERGENCY: f"EMERGENCY: the board is on neither firmware: {ending.reason}",
-    }
-    lines.append(now.get(ending.outcome, ""))
-    if error:
-        lines.append(error.advice)
-    return "\n".join(line for line in lines if line)

@@ -56,4 +56,4 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
         return None
     from harness.collect import batch_file
 
-    return batch_file(parent, file_path, run.plan)
+    return batch_file(parent, file_path)

@@ -125,7 +125,8 @@ class Project:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A run in the background, in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", *arguments],
+            # Hypothesis' plugin imports all of Hypothesis at the end of every worker: a second of CPU each
+            [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", *arguments],
             cwd=self.path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

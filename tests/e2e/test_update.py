@@ -60,7 +60,7 @@ def test_devices_are_chosen_as_tests_are(project: Project, selection, chosen):
 
 
 def test_only_the_chosen_device_is_updated_and_lf_takes_the_failed_one(project: Project):
-    project.write_batch(boards=FEW, targets={"ESP32_001": {"expected": {"mac": "24:0a:c4:99:99:99"}}})
+    project.write_batch(boards=FEW, faults={"ESP32_001": [{"fault": "wrong-chip", "chip": "esp32c3"}]})
     first = project.run("fleet.yaml", "-n", "2")
     assert first.returncode == 1
     assert first.outcomes() == {"ESP32_001": "untouched", "ESP8266_001": "updated"}

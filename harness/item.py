@@ -1,0 +1,76 @@
+"""The item of one device, as pytest finds it in a batch file: the procedure with the fixtures.
+
+A module of its own: pytest takes everything in it for the batch file's, and fixtures here would win over a lab's.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from drivers.base import Session
+from harness.batchrun import run_of
+from harness.console import Console
+from harness.device import Device, Ending
+from harness.fixtures import BackupTaker, Restorer
+from harness.locks import PortLock
+from harness.procedure import BoardTest, Procedure, Tools
+from harness.record import Outcome
+from harness.snapshot import DevicePlan
+from harness.store import Store
+
+ENDING_PROPERTY = "batch-flash-ending"
+"""The name under which an item's ending travels to the controller, should the journal have missed it (a full disk)."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """An item per device of the run's snapshot, marked with its type."""
+    devices = [
+        pytest.param(device, id=device.device_id, marks=getattr(pytest.mark, device.device_type))
+        for device in run_of(metafunc.config).plan.devices
+    ]
+    metafunc.parametrize("device_plan", devices)
+
+
+def test_flash(
+    request: pytest.FixtureRequest,
+    device_plan: DevicePlan,  # noqa: ARG001  (what the items differ in, whatever a lab's fixtures ask for)
+    device: Device,
+    port_lock: PortLock,
+    session: Session,
+    backup: BackupTaker,
+    rollback: Restorer,
+    console: Console,
+    store: Store,
+    board_tests: list[BoardTest],
+) -> None:
+    """The item: the procedure with the fixtures; it fails with the device's ending in words."""
+    tools = Tools(
+        lock=port_lock,
+        session=session,
+        backup=backup,
+        rollback=rollback,
+        console=console,
+        store=store,
+        tests=board_tests,
+        worker=run_of(request.config).worker,
+    )
+    ending = Procedure(device, tools).run()
+    request.node.user_properties.append((ENDING_PROPERTY, device.end(ending)))
+    if ending.outcome.failed:
+        pytest.fail(in_words(device, ending), pytrace=False)
+
+
+def in_words(device: Device, ending: Ending) -> str:
+    """What failed, what the board is on now, and what to do."""
+    error = ending.error
+    lines = [f"{device.device_id}: {error.phase}: {error.message} [{error.category}]"] if error else [device.device_id]
+    had = device.version_before or "the firmware that it had"
+    now = {
+        Outcome.ROLLED_BACK: f"The board is back on {had}, verified.",
+        Outcome.UNTOUCHED: f"Nothing was written: the board is on {had}.",
+        Outcome.EMERGENCY: f"EMERGENCY: the board is on neither firmware: {ending.reason}",
+    }
+    lines.append(now.get(ending.outcome, ""))
+    if error:
+        lines.append(error.advice)
+    return "\n".join(line for line in lines if line)
