@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +12,7 @@ from harness import batchrun, dry_run
 from harness.batchrun import BatchRun
 from harness.item import ENDING_PROPERTY
 from harness.journal import Event, Kind, read
-from harness.ledger import Ledger
+from harness.ledger import Ledger, LedgerError
 from harness.live import LiveView
 from harness.record import DeviceRecord, Outcome, PhaseOutcome, RunRecord, fold, settle
 from harness.report import json_report, junit
@@ -52,6 +52,7 @@ def register(config: pytest.Config, run: BatchRun) -> None:
             config.option.htmlpath = str(started.folder.html)
             config.option.self_contained_html = True
         controller = Controller(config, started)
+        controller.enter_in_ledger()
         config.pluginmanager.register(controller, "batch-flash-controller")
         config.pluginmanager.register(HtmlReport(controller.record, controller.device_of), "batch-flash-html")
 
@@ -60,6 +61,16 @@ def device_id_of(nodeid: str) -> str | None:
     """The device of a node id, None for an item that is no device's."""
     name = nodeid.rpartition("::")[2]
     return name[len(ITEM_PREFIX) : -1] if name.startswith(ITEM_PREFIX) and name.endswith("]") else None
+
+
+def _properties(device: DeviceRecord) -> Iterator[tuple[str, object]]:
+    yield "outcome", str(device.outcome)
+    yield "port", device.port
+    if device.identity:
+        yield from ((name, str(value)) for name, value in vars(device.identity).items())
+    yield "version_before", device.version_before or ""
+    yield "version_after", device.version_after or ""
+    yield "attempts", len(device.attempts)
 
 
 class Controller:
@@ -74,6 +85,7 @@ class Controller:
         self._crashed: set[str] = set()
         self._endings: dict[str, Event] = {}
         self._interrupted = ""
+        self._unwritten: list[str] = []
         self._live: LiveView | None = None
 
     # What is known of the run
@@ -175,12 +187,20 @@ class Controller:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
         device_id = device_id_of(report.nodeid)
-        for name, value in report.user_properties:
-            if device_id and name == ENDING_PROPERTY and isinstance(value, dict):
-                self._endings[device_id] = Event(time.time(), Kind.ENDED, value)
+        if device_id:
+            self._take_ending(device_id, report)
         yield
         if device_id in self._crashed and report.when == "call":
             self._log_teardown(report)
+
+    def _take_ending(self, device_id: str, report: pytest.TestReport) -> None:
+        """Keep what the item said, and put in its place what pytest's own JUnit report should tell of the device."""
+        for name, value in report.user_properties:
+            if name == ENDING_PROPERTY and isinstance(value, dict):
+                self._endings[device_id] = Event(time.time(), Kind.ENDED, value)
+        device = self._device(device_id)
+        if report.when == "call" and device:
+            report.user_properties = list(_properties(device))
 
     def _log_teardown(self, report: pytest.TestReport) -> None:
         """pytest-html's row of an item is made from its teardown, which a dead worker never sends."""
@@ -202,14 +222,14 @@ class Controller:
         self._interrupted = "the run was interrupted"
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._live is not None:
             self._live.stop()
         self._ended = time.time()
         record = self.record()
         for device in record.with_outcome(Outcome.NOT_RUN):
             self._log_not_run(device)
-        self._write_reports(record)
+        self._write_reports(session, record)
         self._stop_bench()
         self._leave_failures_to_our_summary()
 
@@ -235,11 +255,29 @@ class Controller:
         self._config.hook.pytest_runtest_logreport(report=skipped)
         self._log_teardown(skipped)
 
-    def _write_reports(self, record: RunRecord) -> None:
+    def enter_in_ledger(self) -> None:
+        """Before anything is touched: the history knows of the run even if this process is killed."""
+        try:
+            Ledger(self._run.plan.ledger).record(self.record())
+        except LedgerError as error:
+            self._stop_bench()
+            raise pytest.UsageError(str(error)) from error
+
+    def _write_reports(self, session: pytest.Session, record: RunRecord) -> None:
+        """Each for itself: one that can not be written (a full disk) must not take the others along."""
         folder = self._run.folder
-        json_report.write(record, folder.json)
-        junit.write(record, folder.junit)
-        Ledger(self._run.plan.ledger).record(record)
+        writers: dict[str, Callable[[], None]] = {
+            str(folder.json): lambda: json_report.write(record, folder.json),
+            str(folder.junit): lambda: junit.write(record, folder.junit),
+            "ledger": lambda: Ledger(self._run.plan.ledger).record(record),
+        }
+        for name, write in writers.items():
+            try:
+                write()
+            except (OSError, LedgerError) as error:
+                self._unwritten.append(f"{name} was not written: {error}")
+        if self._unwritten and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED  # whoever waits for the report must not see a success
 
     def _stop_bench(self) -> None:
         if self._run.bench is not None:
@@ -259,6 +297,8 @@ class Controller:
         terminalreporter.section("reports")
         for path in (self._config.option.htmlpath, folder.junit, folder.json):
             terminalreporter.write_line(str(path))
+        for complaint in self._unwritten:
+            terminalreporter.write_line(complaint, red=True, bold=True)
         print_summary(self.record(), lambda text, markup: terminalreporter.write_line(text, **markup))
 
     def pytest_unconfigure(self) -> None:
