@@ -28,6 +28,7 @@ _STOP_S = 5.0
 _UNSEEN = frozenset({Kind.LOG, Kind.CONSOLE})  # long, and not shown here
 _BAR_WIDTH = 20
 _SMOOTHING = 0.4
+_ROOM_BELOW = 3  # lines of the terminal that stay free of devices; what does not fit is only counted
 _STYLES = {
     Outcome.UPDATED: "green",
     Outcome.UNCHANGED: "green",
@@ -174,6 +175,12 @@ class _Speed:
         return replace(self, at=at, done=done, rate=rate)
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process, and turn the standard output of all of it to /dev/null."""
+        raise BrokenPipeError
+
+
 class ScreenPainter:
     """Lines that are redrawn in place, by rich."""
 
@@ -182,7 +189,7 @@ class ScreenPainter:
         self._clock = clock
         self._ended = 0
         self._speeds: dict[str, _Speed] = {}
-        self._console = Console(file=out, force_terminal=True, highlight=False, emoji=False, markup=False)
+        self._console = _Terminal(file=out, force_terminal=True, highlight=False, emoji=False, markup=False)
         self._live = Live(
             console=self._console,
             auto_refresh=False,
@@ -214,7 +221,7 @@ class ScreenPainter:
 
     def draw(self, active: list[DeviceRecord], /) -> None:
         table = Table.grid(padding=(0, 1))
-        for device in active:
+        for device in active[: max(1, self._console.height - _ROOM_BELOW)]:
             table.add_row(*self._row(device))
         status = Text(f"{self._ended} of {self._total} done, {len(active)} active", "bold")
         self._live.update(Group(table, status), refresh=True)

@@ -184,7 +184,7 @@ def fold(device: DeviceRecord, events: Iterable[Event]) -> DeviceRecord:
     for event in events:
         try:
             device = _FOLD[event.kind](device, event)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             continue
     return device
 

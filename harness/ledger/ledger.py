@@ -97,7 +97,9 @@ class Ledger:
         # SQLite answers "locked" at once, without waiting, when two processes switch a new file to WAL.
         path = Path(database)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock"), timeout=_BUSY_S):
+        lock = path.with_name(path.name + ".lock")
+        lock.touch()  # fails at once where the folder can not be written to; filelock would wait for it to change
+        with FileLock(lock, timeout=_BUSY_S):
             return self._make_tables()
 
     def _make_tables(self) -> None:
