@@ -89,8 +89,6 @@ async def _serve(spec: BenchSpec, wait: Callable[[_Bench, dict[str, BoardPorts]]
 
 
 async def _obey_stdin(bench: _Bench, ports: dict[str, BoardPorts]) -> None:
-    # The terminal's Ctrl-C reaches the whole process group: the owner decides when its bench ends, by closing stdin.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
     _say(Answer(boards=ports))
     orders = await _stdin()
     while line := await orders.readline():
@@ -110,6 +108,8 @@ def _say(answer: Answer) -> None:
 
 def main() -> int:
     """What the client starts: spec on stdin, answers on stdout; 1 when the bench could not start."""
+    # The terminal's Ctrl-C reaches the whole process group: the owner decides when its bench ends, by closing stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as unbuffered:  # the rest is the event loop's
         line = unbuffered.readline()
     try:

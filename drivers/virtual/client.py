@@ -48,7 +48,7 @@ class Bench:
             raise
         return bench
 
-    def power(self, board_id: str, *, on: bool) -> None:
+    def power(self, board_id: str, on: bool) -> None:
         """Connect or cut a board's supply."""
         self._ask(PowerOrder(board_id=board_id, on=on))
 

@@ -91,7 +91,7 @@ class PtyPort:
             data, self._until_drop = data[: self._until_drop], self._until_drop - len(data)
         if not self._board.in_loader and self._asks_for_loader(data):
             self._board.press(boot=True)
-            return
+            return  # the chip was in reset while these bytes passed
         self._wire.from_host(data, self.baud)
         if self._until_drop is not None and self._until_drop <= 0:
             self._wire.faults.line_dropped()

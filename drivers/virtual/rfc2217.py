@@ -106,7 +106,8 @@ class _Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Pass on to the board what was received so far; the line may drop in the middle of it."""
-        data, self._pending = bytes(self._pending), bytearray()
+        data = bytes(self._pending)
+        self._pending.clear()
         if self._until_drop is not None:
             data, self._until_drop = data[: self._until_drop], self._until_drop - len(data)
         self._wire.from_host(data, self.baud)

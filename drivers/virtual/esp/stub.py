@@ -115,8 +115,8 @@ class Stub:
             payload = struct.pack(">H", failure.status)
             self._after = None
         frame = slip.encode(answer(request.op, self._value, payload))
-        answered_well = len(payload) != 2 or payload == b"\0\0"
-        await self._machine.wire.send(frame * (_SYNC_ANSWERS if request.op == Op.SYNC and answered_well else 1))
+        synced = request.op == Op.SYNC and payload == b"\0\0"
+        await self._machine.wire.send(frame * (_SYNC_ANSWERS if synced else 1))
         await self._work_on()
 
     async def _work_on(self) -> None:
