@@ -188,6 +188,7 @@ class ScreenPainter:
         self._total = total
         self._clock = clock
         self._ended = 0
+        self._endings: list[Text] = []  # to scroll by with the next drawing
         self._speeds: dict[str, _Speed] = {}
         self._console = _Terminal(file=out, force_terminal=True, highlight=False, emoji=False, markup=False)
         self._live = Live(
@@ -207,8 +208,7 @@ class ScreenPainter:
             self._measure(event, device)
         if event.kind is Kind.ENDED:
             self._ended += 1
-            line = ending(device, self._ended, self._total)
-            self._console.print(Text(line, _STYLES.get(device.outcome, ""), no_wrap=False))
+            self._endings.append(Text(ending(device, self._ended, self._total), _STYLES.get(device.outcome, "")))
 
     def _measure(self, event: Event, device: DeviceRecord) -> None:
         phase = device.phases[-1] if device.phases else None
@@ -224,7 +224,12 @@ class ScreenPainter:
         for device in active[: max(1, self._console.height - _ROOM_BELOW)]:
             table.add_row(*self._row(device))
         status = Text(f"{self._ended} of {self._total} done, {len(active)} active", "bold")
-        self._live.update(Group(table, status), refresh=True)
+        self._live.update(Group(table, status))
+        if self._endings:
+            self._console.print(Text("\n").join(self._endings))  # draws the view anew, below them
+            self._endings.clear()
+        else:
+            self._live.refresh()
 
     def _row(self, device: DeviceRecord) -> list[Text | ProgressBar]:
         now = self._clock()

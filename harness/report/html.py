@@ -75,20 +75,21 @@ class HtmlReport:
         prefix.append(page.summary(run))
 
     def _fill_rows(self, run: RunRecord) -> None:
-        scale_s = timeline.scale(run.devices)
+        """Takes the devices' rows out and puts them in again, in the batch's order."""
         tests = self._page.data["tests"]
-        rows = {device.device_id: entries for nodeid, entries in tests.items() if (device := self._device_of(nodeid))}
+        nodeids = {device.device_id: nodeid for nodeid in tests if (device := self._device_of(nodeid))}
+        scale_s = timeline.scale(run.devices)
         for device in run.devices:
-            entries = rows.get(device.device_id) or self._add_row(device)
+            nodeid = nodeids.get(device.device_id, device.device_id)
+            entries = tests.pop(nodeid, None) or [self._count(device)]
             entries[0].update(_row(run, device, scale_s))
+            tests[nodeid] = entries
 
-    def _add_row(self, device: DeviceRecord) -> list[dict[str, Any]]:
-        """For a device of which pytest has heard nothing: its run was broken off."""
+    def _count(self, device: DeviceRecord) -> dict[str, Any]:
+        """A row for a device of which pytest has heard nothing: its run was broken off."""
         result = _RESULTS[device.outcome]
-        entries = [{"result": result, "log": ""}]
-        self._page.data["tests"][device.device_id] = entries
         self._page.outcomes = result  # a setter that counts
-        return entries
+        return {"result": result, "log": ""}
 
 
 def _row(run: RunRecord, device: DeviceRecord, scale_s: float) -> dict[str, Any]:

@@ -70,8 +70,12 @@ def size(count: float | None) -> str:
     if count < _KIB:
         return f"{count:.0f} B"
     if count < _KIB * _KIB:
-        return f"{count / _KIB:.4g} KiB"
-    return f"{count / _KIB / _KIB:.4g} MiB"
+        return f"{_short(count / _KIB)} KiB"
+    return f"{_short(count / _KIB / _KIB)} MiB"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def speed(bytes_per_second: float | None) -> str:

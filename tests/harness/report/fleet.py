@@ -44,6 +44,8 @@ IDS = {ids!r}
 
 @pytest.mark.parametrize("device_id", IDS)
 def test_flash(device_id):
+    if device_id in {broken!r}:
+        raise RuntimeError("a fixture of the lab's own is broken")
     if device_id in {dying!r}:
         os._exit(9)
     if DEVICES[device_id].outcome.failed:
@@ -51,13 +53,15 @@ def test_flash(device_id):
 """
 
 
-def write_page(folder: Path, run: RunRecord, *arguments: str, dying: tuple[str, ...] = ()) -> Path:
-    """The report that pytest-html writes with our hooks; devices that did not run are no items."""
-    ids = [device.device_id for device in run.devices if device.outcome is not Outcome.NOT_RUN]
+def write_page(
+    folder: Path, run: RunRecord, *arguments: str, dying: tuple[str, ...] = (), broken: tuple[str, ...] = ()
+) -> Path:
+    """The report that pytest-html writes with our hooks. Devices that did not run are items only where `broken`."""
+    ran = [device.device_id for device in run.devices if device.outcome is not Outcome.NOT_RUN]
     (folder / "run.pickle").write_bytes(pickle.dumps(run))
     (folder / "conftest.py").write_text(_CONFTEST)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    (folder / "test_fleet.py").write_text(_ITEMS.format(ids=ids, dying=dying))
+    (folder / "test_fleet.py").write_text(_ITEMS.format(ids=[*ran, *broken], dying=dying, broken=broken))
     page = folder / "report.html"
     result = subprocess.run(
         [sys.executable, "-m", "pytest", f"--html={page}", "--self-contained-html", *arguments],

@@ -57,6 +57,12 @@ def test_without_xdist_the_page_is_the_same(browser: Chrome, tmp_path: Path, run
     assert sorted(shown_devices(browser)) == DEVICES
 
 
+def test_rows_of_one_result_keep_the_order_of_the_batch(opened: Chrome) -> None:
+    good = [device_id for device_id in shown_devices(opened) if device_id in DEVICES[:3]]
+
+    assert good == DEVICES[:3]
+
+
 def test_a_row_tells_outcome_identity_versions_and_attempts(opened: Chrome) -> None:
     text = row(opened, "ESP32_002").text
 
@@ -104,6 +110,14 @@ def test_a_failed_device_shows_error_category_advice_attempts_and_rates(opened: 
 
     rolled_back = row(opened, "ESP32_004").find_element(By.CSS_SELECTOR, ".bf-details").text
     assert "102.4 KiB/s" in rolled_back
+
+
+def test_a_failure_that_no_journal_knows_of_is_shown_in_pytests_words(
+    browser: Chrome, tmp_path: Path, run: RunRecord
+) -> None:
+    browser.get(write_page(tmp_path, run, broken=("ESP32_008",)).as_uri())
+
+    assert "a fixture of the lab's own is broken" in row(browser, "ESP32_008").text
 
 
 def test_the_head_names_emergencies_before_anything_else(opened: Chrome) -> None:
