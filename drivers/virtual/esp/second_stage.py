@@ -123,15 +123,19 @@ def _load(chip: Chip, read: Read, partition: Partition, lines: IdfLog) -> tuple[
     if header.segments > MAX_SEGMENTS:
         raise _NotBootable("esp_image", f"image at 0x{at:x} segment count {header.segments} exceeds max {MAX_SEGMENTS}")
     segments = _read_segments(chip, read, at, header, lines)
+    _check_length(segments[-1].at + segments[-1].size - at if segments else 0, partition)
     sums = read_sums(read, at, segments, hash_appended=header.hash_appended)
-    length = sums.end - at
-    if length > partition.size:
-        raise _NotBootable("esp_image", f"Image length {length} doesn't fit in partition length {partition.size}")
+    _check_length(sums.end - at, partition)
     if sums.stored != sums.computed:
         raise _NotBootable("esp_image", f"Checksum failed. Calculated 0x{sums.computed:x} read 0x{sums.stored:x}")
     if sums.stored_digest != sums.computed_digest:
         raise _NotBootable("esp_image", "Image hash failed - image is corrupt")
     return tuple(segments)
+
+
+def _check_length(length: int, partition: Partition) -> None:
+    if length > partition.size:
+        raise _NotBootable("esp_image", f"Image length {length} doesn't fit in partition length {partition.size}")
 
 
 def _read_segments(chip: Chip, read: Read, start: int, header: Header, lines: IdfLog) -> list[Segment]:

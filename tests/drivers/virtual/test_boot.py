@@ -127,9 +127,10 @@ NO_APP = ("boot: Factory app partition is not bootable", "boot: No bootable app 
         ({"at_1000c": b"\x05"}, "boot_comm: mismatch chip ID, expected 0, found 5"),
         ({"at_20000": b"\x01\x02\x03"}, "esp_image: Checksum failed. Calculated 0x"),
         ({"at_10008": b"\x00"}, "esp_image: Image hash failed - image is corrupt"),
-        ({"at_1002c": b"\xff\xff\xff\xff", "at_1001c": b"\xf1\xff\xff\xff"}, "esp_image: unaligned segment length"),
+        ({"at_1001c": b"\xf0\xff\xff\x00"}, "esp_image: Image length"),
+        ({"at_1001c": b"\xf1\xff\xff\xff"}, "esp_image: unaligned segment length"),
     ],
-    ids=["magic", "chip", "checksum", "hash", "segment"],
+    ids=["magic", "chip", "checksum", "hash", "length", "segment"],
 )
 def test_a_broken_application_is_refused_by_the_boot_loader(
     tmp_path: Path, changes: dict[str, bytes], reason: str
