@@ -51,6 +51,8 @@ _FAILURE_LINE = re.compile(
     re.MULTILINE,
 )
 _RESET_LINE = re.compile(r"^.*\b(?:rst:0x[0-9a-f]+ \(|rst cause:).*$", re.MULTILINE)
+_BAD_RESET = re.compile(r"WDT|BROWN_?OUT|rst cause:4")
+_RESETS_OF_A_LOOP = 4  # firmware may well restart once or twice at its first start (a migration, a factory reset)
 
 
 class EspSession:
@@ -157,13 +159,20 @@ class EspSession:
 
     def reset(self) -> None:
         with self._translated("reset"):
-            port = self._open_port() if self._esp is None else self._esp._port
-            if self._esp is not None:
-                # The stub leaves at the console's rate, so that nothing of the boot log is lost to a late change.
-                self._esp.change_baud(self._link.baudrate)
-                self._esp.hard_reset()
-                self._esp = None
-            port.baudrate = self._link.baudrate
+            if self._esp is None:
+                self._reset_by_lines()
+                return
+            # The stub leaves at the console's rate, so that nothing of the boot log is lost to a late change.
+            self._esp.change_baud(self._link.baudrate)
+            self._esp.hard_reset()
+            self._esp = None
+
+    def _reset_by_lines(self) -> None:
+        """Where nobody answers. DTR first: opening a port asserts it, which would lead the chip into its loader."""
+        port = self._open_port()
+        port.baudrate = self._link.baudrate
+        port.dtr = False
+        esptool.reset.HardReset(port)()
 
     def read_console(self, timeout_s: float) -> bytes:
         with self._translated("read the console"):
@@ -282,7 +291,8 @@ class EspDriver:
         if line:
             return line[0].strip()
         resets: list[str] = _RESET_LINE.findall(console)
-        return f"the board resets itself: {resets[1].strip()}" if len(resets) > 1 else None
+        bad = [reset for reset in resets if _BAD_RESET.search(reset)] or resets[_RESETS_OF_A_LOOP - 1 :]
+        return f"the board resets itself: {bad[0].strip()}" if bad else None
 
 
 ESP32 = EspDriver("esp32")

@@ -14,7 +14,7 @@ import pytest
 import serial
 
 import drivers
-from drivers.base import ConnectionLost, DeviceError, Link, PortUnavailable, Region, Segment, WrongBoard
+from drivers.base import ConnectionLost, DeviceError, Link, PhaseTimeout, PortUnavailable, Region, Segment, WrongBoard
 from drivers.esp import ESP32, EspSession
 from drivers.esp_log import esptool
 from drivers.virtual.client import Bench
@@ -121,10 +121,10 @@ def test_the_version_of_the_installed_firmware_is_read(session: EspSession):
 
 
 def test_a_lost_line_leaves_no_half_working_session_and_connect_mends_it(bench: Bench, session: EspSession, tmp_path):
+    bench.set_faults("esp32", [LineDrop(fault="line-drop", after_bytes=40_000, times=1)])
     session.connect()
-    bench.set_faults("esp32", [LineDrop(fault="line-drop", after_bytes=3000, times=1)])
     with pytest.raises(ConnectionLost):
-        session.write([Segment(0x100000, DATA * 4)], ignore)
+        session.write([Segment(0x100000, os.urandom(0x10000))], ignore)
     with pytest.raises(ConnectionLost, match="connect first"):
         session.digest(Region(0, 0x1000))
     session.connect()
@@ -166,7 +166,7 @@ def test_the_port_is_closed_whatever_ended_the_session(bench: Bench):
     for fault in (SilentLine(fault="silent"), None):
         bench.set_faults("esp32", [fault] if fault else [])
         session = ESP32.open(Link(bench.boards["esp32"].pty, 115200, 921600), lambda _line: None)
-        with pytest.raises(BaseException), limit(0.3, "connect"):
+        with pytest.raises(PhaseTimeout), limit(0.3, "connect"):
             session.connect()
         session.close()
         serial.Serial(bench.boards["esp32"].pty, exclusive=True).close()
@@ -186,6 +186,18 @@ def test_a_port_that_another_program_has_open_says_so(bench: Bench):
         with pytest.raises(PortUnavailable, match="exclusively lock"):
             session.connect()
         session.close()
+
+
+def test_a_board_is_started_again_although_the_session_broke(bench: Bench, session: EspSession):
+    session.connect()
+    bench.set_faults("esp32", [WrongMd5(fault="wrong-md5")])
+    with pytest.raises(DeviceError):
+        session.write([Segment(0x100000, DATA)], ignore)
+    session.reset()
+    said = b""
+    with limit(20, "the boot log"):
+        while b"App version" not in said:
+            said += session.read_console(1)
 
 
 def test_rates_fall_to_the_lowest_and_no_further(session: EspSession):
@@ -225,6 +237,10 @@ def test_protected_chips_are_refused_before_anything_is_uploaded():
         ("E (88) boot: No bootable app partitions in the partition table\n", None, "No bootable app partitions"),
         ("rst:0x1 (POWERON_RESET)\nrst:0x8 (TG1WDT_SYS_RESET)\n", None, "the board resets itself: rst:0x8"),
         (" ets Jan  8 2013,rst cause:2, boot mode:(3,6)\n", None, None),
+        (" ets Jan  8 2013,rst cause:4, boot mode:(3,6)\n", None, "the board resets itself"),
+        ("rst:0x1 (POWERON_RESET)\nrst:0xc (SW_CPU_RESET)\n", None, None),
+        ("rst:0x1 (POWERON_RESET)\n" + "rst:0xc (SW_CPU_RESET)\n" * 3, None, "the board resets itself: rst:0xc"),
+        ("rst:0xf (RTCWDT_BROWN_OUT_RESET)\n", None, "the board resets itself: rst:0xf"),
     ],
 )
 def test_boot_output_is_read_as_a_person_would(console, version, failure):
