@@ -43,6 +43,7 @@ def _environment() -> Environment:
         clock=words.clock,
         cause=words.cause,
         state=words.state,
+        versions=words.versions,
         rate=lambda phase: words.speed(rate(phase)),
     )
     environment.globals.update(

@@ -128,6 +128,13 @@ def state(device: DeviceRecord) -> str:
     }[device.outcome]
 
 
+def versions(device: DeviceRecord, arrow: str = "→") -> str:
+    """Before and after, as far as they are known."""
+    if device.version_before is None and device.version_after is None:
+        return "-"
+    return f"{device.version_before or '?'} {arrow} {device.version_after or '?'}"
+
+
 def what_to_do(run: RunRecord, device: DeviceRecord) -> str:
     """The error's advice; for an emergency, how to bring the board back."""
     advice = device.error.advice if device.error else ""

@@ -21,7 +21,7 @@ from drivers.base import Category
 from harness.journal import Kind
 from harness.live import LiveView
 from harness.record import ErrorRecord, Outcome, Phase
-from tests.harness.builders import EPOCH, Story, emergency, retried, rolled_back, updated
+from tests.harness.builders import EPOCH, Story, emergency, retried, rolled_back, untouched, updated
 
 PATIENCE_S = 20.0
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -174,6 +174,30 @@ def test_a_terminal_that_went_away_does_not_end_the_run(tmp_path: Path, tty: boo
     view.stop()
 
     assert "batch-flash live view" not in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_a_letter_that_the_terminal_does_not_know_is_spelled_out(tmp_path: Path, tty: bool) -> None:
+    error = ErrorRecord(Category.OTHER, "E", "gerät weg", "", Phase.FLASH)
+    raw = io.BytesIO()
+    with io.TextIOWrapper(raw, encoding="ascii", write_through=True) as out:
+        with live(LiveView({"ESP32_004": rolled_back(tmp_path, error=error).path}, 1, out, tty=tty)):
+            pass
+        shown = raw.getvalue().decode("ascii")
+
+    assert "ger\\xe4t weg" in shown
+
+
+def test_a_device_that_was_never_identified_has_no_versions_in_its_line(tmp_path: Path) -> None:
+    assert log_of(untouched(tmp_path))[-1].endswith("ESP32_005 untouched in 12.0 s: identify: No serial data received.")
+
+
+def test_a_view_that_fails_says_so_and_no_more(tmp_path: Path) -> None:
+    out = io.StringIO()
+    with live(LiveView({"ESP32_001": tmp_path}, 1, out, tty=False)):  # a folder is no journal
+        pass
+
+    assert "the live view has stopped (IsADirectoryError" in out.getvalue()
 
 
 def test_a_view_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
