@@ -130,4 +130,4 @@ class Faults:
         """Bytes up to and including the next one with a flipped bit, geometrically distributed."""
         if rate >= 1:
             return 1
-        return int(math.log(1.0 - self._random.random()) / math.log(1.0 - rate)) + 1
+        return int(math.log1p(-self._random.random()) / math.log1p(-rate)) + 1

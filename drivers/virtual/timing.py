@@ -77,6 +77,10 @@ class Pace:
         self._wire_free_at[direction] = start + wire_s(size, baud)
         return self._wire_free_at[direction]
 
+    def clear(self) -> None:
+        """Nothing is on the wire any more: what was, is lost."""
+        self._wire_free_at = {"in": 0.0, "out": 0.0}
+
     async def until(self, moment: float) -> None:
         """Wait for a moment that `arrival` named."""
         await delay(moment - time.monotonic())

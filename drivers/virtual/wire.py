@@ -54,6 +54,7 @@ class Wire:
         while not self._inbox.empty():
             self._inbox.get_nowait()
         self._waiting = 0
+        self._pace.clear()
 
     async def receive(self) -> bytes:
         """The next bytes as the board's UART sees them; waits for them."""
@@ -66,9 +67,11 @@ class Wire:
 
     async def send(self, data: bytes) -> None:
         """Send at the UART's rate to everybody who listens; lost when nobody does."""
-        for start in range(0, len(data), _CHUNK):
-            piece = data[start : start + _CHUNK]
-            await self._pace.until(self._pace.arrival("out", len(piece), self.baud))
+        pieces = [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
+        # All at once: a late wake-up between two pieces does not slow the wire down.
+        arrivals = [self._pace.arrival("out", len(piece), self.baud) for piece in pieces]
+        for piece, arrival in zip(pieces, arrivals, strict=True):
+            await self._pace.until(arrival)
             if not self.faults.silent:
                 self._deliver(self.faults.noisy(piece))
 

@@ -14,7 +14,7 @@ from drivers.virtual.firmware import factory_image
 from tests.drivers.virtual.probe import Probe, escaped, on_board, xor
 
 CHIPS = ("esp32", "esp32s3", "esp32c3", "esp8266")
-SLOW = settings(max_examples=40, deadline=None)
+SLOW = settings(max_examples=25, deadline=None)
 WORD = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 4, 16, 0x400, 0x1000, 0x10000, 0x3FFB0000]))
 OPS = st.one_of(st.integers(0, 0x20), st.integers(0xD0, 0xDF), st.integers(0, 255))
 

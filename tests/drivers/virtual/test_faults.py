@@ -91,6 +91,10 @@ def test_bit_errors_flip_single_bits_at_about_their_rate() -> None:
     assert all(bit.bit_count() == 1 for bit in flips)
 
 
+def test_the_rarest_bit_error_is_still_one() -> None:
+    assert faults(BitErrors(fault="bit-errors", rate=1e-300)).noisy(bytes(1000)) == bytes(1000)
+
+
 def test_bit_errors_end_after_so_many_flips() -> None:
     broken = faults(BitErrors(fault="bit-errors", rate=1.0, times=3))
     assert sum(byte != 0 for byte in broken.noisy(bytes(100))) == 3
