@@ -129,6 +129,7 @@ class Board:
     async def _run_from_reset(self, reason: Reason) -> Reset:
         machine = self._machine
         machine.spi.attached = False
+        self.wire.autobaud = False
         self.wire.faults.started(in_loader=self._download_strapped)
         try:
             if not self._download_strapped:
@@ -139,7 +140,6 @@ class Board:
 
     async def _run_loader(self, reason: Reason) -> Reset:
         machine = self._machine
-        machine.wire.autobaud = False
         machine.set_baud(machine.chip.boot_baud)
         await machine.wire.send(boot.loader_log(machine.chip, reason))
         await self._pace.charge(timing.RESET_TO_SYNC_S)

@@ -229,3 +229,20 @@ def test_the_application_answers_on_its_console(tmp_path: Path) -> None:
         await probe.until(b"rst:0x3 (SW_RESET)")
 
     on_board(tmp_path, "esp32", test, contents=image("esp32"))
+
+
+def test_a_loader_that_was_never_synced_leaves_no_trace_in_the_application(tmp_path: Path) -> None:
+    async def test(probe: Probe) -> None:
+        probe.board.set_power(on=True)
+        probe.board.press(boot=True)
+        await probe.until(b"waiting for download")
+        probe.board.press(boot=False)
+        await probe.until(b"ready, ")
+        probe.baud = 9600
+        probe.send(b"\nversion\n" * 4)
+        await probe.settle()
+        probe.baud = 115200
+        probe.send(b"\nversion\n")
+        await probe.until(b"1.2.0\r\n")
+
+    on_board(tmp_path, "esp32", test, contents=image("esp32"))
