@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from drivers.virtual.demo import make_demo_firmware
 
+from drivers.virtual.demo import make_demo_firmware
 from tests.e2e.project import Project
 
 
