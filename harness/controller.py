@@ -18,6 +18,7 @@ from harness.record import DeviceRecord, Outcome, PhaseOutcome, RunRecord, fold,
 from harness.report import json_report, junit
 from harness.report.html import HtmlReport
 from harness.report.terminal import print_summary
+from harness.scheduler import DeviceScheduling, take_hold_off
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -32,14 +33,13 @@ def shape_session(config: pytest.Config, run: BatchRun) -> None:
         option.numprocesses, option.dist, option.tx = 0, "no", []
         return
     if option.dist not in ("no", "load"):
-        raise pytest.UsageError(f"--dist {option.dist}: a batch is scheduled by load; leave the option out")
+        raise pytest.UsageError(f"--dist {option.dist}: a batch has a scheduler of its own; leave the option out")
     if getattr(option, "usepdb", False):
         raise pytest.UsageError("--pdb: a batch runs in worker processes, where there is no terminal")
     limit = min(run.plan.max_concurrent, len(run.plan.devices))
     # A hard crash in this very process would leave no report: even one device at a time gets a worker.
     asked = option.numprocesses if option.numprocesses is not None else 1
     option.numprocesses = limit if asked in ("auto", "logical") else max(1, min(int(asked), limit))
-    option.maxschedchunk = 1
 
 
 def register(config: pytest.Config, run: BatchRun) -> None:
@@ -142,7 +142,12 @@ class Controller:
         return min(self._run.plan.max_concurrent, len(self._run.plan.devices))
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self) -> DeviceScheduling:
+        return DeviceScheduling()
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        take_hold_off(ids)
         self._chosen = frozenset(device_id for nodeid in ids if (device_id := device_id_of(nodeid)))
 
     @pytest.hookimpl(optionalhook=True)

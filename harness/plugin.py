@@ -50,6 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
         controller.register(config, run)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """As late as this, so that the hold is added after --lf and the like have chosen."""
+    if hasattr(session.config, "workerinput") and find_run(session.config):
+        from harness.scheduler import Holding
+
+        session.config.pluginmanager.register(Holding(), "batch-flash-holding")
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
     run = find_run(parent.config)
     if run is None or file_path.resolve() != run.batch_file:

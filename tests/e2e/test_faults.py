@@ -103,3 +103,15 @@ def test_firmware_that_does_not_start_is_rolled_back_on_every_board(project: Pro
         assert device["version_after"] == "1.1.0"
         assert device["error"]["category"] == "verification"
     assert "back on 1.1.0" in result.output
+
+
+def test_a_dead_board_does_not_hold_up_the_others(project: Project):
+    project.write_batch(
+        boards=BOARDS[:6],
+        faults={"ESP32_001": [{"fault": "silent"}]},
+        error_handling=QUICK,
+        flash_settings={"max_retries": 1},
+    )
+    result = project.run("fleet.yaml", "-n", "2")
+    ended = {board: result.device(board)["ended"] for board in BOARDS[:6]}
+    assert max(ended, key=ended.get) == "ESP32_001"

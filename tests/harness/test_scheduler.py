@@ -1,0 +1,123 @@
+"""Whatever order workers come, end and die in: every device ends exactly once, and none waits behind another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from harness.scheduler import HOLD, DeviceScheduling, take_hold_off
+
+
+class Worker:
+    """Runs items as xdist's worker does: one is started only when the next, or the shutdown, has arrived."""
+
+    def __init__(self, items: int) -> None:
+        self._hold = items
+        self._queue: list[int] = []
+        self._shut = False
+
+    def send_runtest_some(self, indices) -> None:
+        self._queue += indices
+
+    def shutdown(self) -> None:
+        self._shut = True
+
+    @property
+    def device(self) -> int | None:
+        """The device that is being worked on."""
+        known = [index for index in self._queue[: None if self._shut else -1] if index != self._hold]
+        return known[0] if known else None
+
+    def finish(self) -> list[int]:
+        """The items that end, holds included, until a device has ended."""
+        ended = []
+        while self._queue and (len(self._queue) > 1 or self._shut):
+            ended.append(self._queue.pop(0))
+            if ended[-1] != self._hold:
+                return ended
+        return ended
+
+
+class Runs(RuleBasedStateMachine):
+    """A session of xdist's controller, as dsession.py drives a scheduler."""
+
+    @initialize(devices=st.integers(0, 12), workers=st.integers(1, 5))
+    def begin(self, devices: int, workers: int) -> None:
+        self.scheduling = DeviceScheduling()
+        self.ids = [f"batch.yaml::test_flash[{n}]" for n in range(devices)]
+        self.ended: list[str] = []
+        self.coming: list[Worker] = []
+        self.ready: list[Worker] = []
+        for _ in range(workers):
+            self._add_worker()
+
+    def _add_worker(self) -> None:
+        worker = Worker(len(self.ids))
+        self.scheduling.add_node(worker)
+        self.coming.append(worker)
+
+    @precondition(lambda self: self.coming)
+    @rule(which=st.integers(0, 99))
+    def a_worker_is_up(self, which: int) -> None:
+        worker = self.coming.pop(which % len(self.coming))
+        self.scheduling.add_node_collection(worker, self.ids)
+        self.ready.append(worker)
+        self.scheduling.schedule()
+
+    @precondition(lambda self: self.working())
+    @rule(which=st.integers(0, 99))
+    def a_device_ends(self, which: int) -> None:
+        worker = self.working()[which % len(self.working())]
+        for index in worker.finish():
+            if index < len(self.ids):
+                self.ended.append(self.ids[index])
+            self.scheduling.mark_test_complete(worker, index)
+
+    @precondition(lambda self: self.ready)
+    @rule(which=st.integers(0, 99), again=st.booleans())
+    def a_worker_dies(self, which: int, again: bool) -> None:
+        worker = self.ready.pop(which % len(self.ready))
+        was_at = worker.device
+        crashed = self.scheduling.remove_node(worker)
+        assert crashed == (None if was_at is None else self.ids[was_at])
+        if crashed and again:
+            self.scheduling.mark_test_pending(crashed)
+        elif crashed:
+            self.ended.append(crashed)
+        self._add_worker()
+
+    def working(self) -> list[Worker]:
+        return [worker for worker in self.ready if worker.device is not None]
+
+    @invariant()
+    def no_device_ends_twice(self) -> None:
+        assert len(self.ended) == len(set(self.ended))
+
+    @invariant()
+    def no_worker_is_idle_while_a_device_waits(self) -> None:
+        started = len(self.ended) + len(self.working())
+        assert len(self.working()) == len(self.ready) or started == len(self.ids)
+
+    @invariant()
+    def it_is_finished_when_every_device_has_ended_and_not_before(self) -> None:
+        collected = self.scheduling.collection_is_completed
+        assert self.scheduling.tests_finished == (collected and len(self.ended) == len(self.ids))
+
+
+TestScheduling = Runs.TestCase
+
+
+def test_a_worker_with_other_items_is_sent_home():
+    scheduling, stranger = DeviceScheduling(), Worker(1)
+    scheduling.add_node_collection(Worker(1), ["batch.yaml::test_flash[A]"])
+    scheduling.add_node_collection(stranger, ["batch.yaml::test_flash[B]"])
+    scheduling.schedule()
+    assert stranger._shut
+    assert stranger.device is None
+
+
+@pytest.mark.parametrize("ids", [[], ["a"], ["a", HOLD]])
+def test_the_hold_is_not_counted(ids):
+    take_hold_off(ids)
+    assert ids in ([], ["a"])
