@@ -19,6 +19,7 @@ from harness.report import json_report, junit
 from harness.report.html import HtmlReport
 from harness.report.terminal import print_summary
 from harness.scheduler import DeviceScheduling, take_hold_off
+from harness.stopping import StopRequests
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -86,6 +87,8 @@ class Controller:
         self._endings: dict[str, Event] = {}
         self._interrupted = ""
         self._unwritten: list[str] = []
+        self._scheduling = DeviceScheduling()
+        self._stop_requests = StopRequests(self._stop)
         self._live: LiveView | None = None
 
     # What is known of the run
@@ -143,7 +146,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self) -> DeviceScheduling:
-        return DeviceScheduling()
+        return self._scheduling
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
@@ -166,6 +169,18 @@ class Controller:
     def _describe(self, device_id: str) -> str:
         record = self._device(device_id)
         return record.error.advice if record and record.error else ""
+
+    # Being stopped
+
+    def pytest_sessionstart(self) -> None:
+        self._stop_requests.listen()
+
+    def _stop(self, by: str) -> None:
+        """The first Ctrl-C or SIGTERM; in the signal's handler."""
+        self._interrupted = f"the run was stopped by {by}"
+        self._scheduling.halt()
+        if self._live is not None:
+            self._live.say(f"{by}: no further device is started, running ones go on to their end; again: stop at once")
 
     # The items' reports
 
@@ -224,12 +239,16 @@ class Controller:
     # The end
 
     def pytest_keyboard_interrupt(self) -> None:
-        self._interrupted = "the run was interrupted"
+        """The second one; the first is `_stop`'s."""
+        self._interrupted = self._interrupted or "the run was interrupted"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._stop_requests.restore()
         if self._live is not None:
             self._live.stop()
+        if self._interrupted and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
         self._ended = time.time()
         record = self.record()
         for device in record.with_outcome(Outcome.NOT_RUN):

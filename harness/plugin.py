@@ -11,6 +11,7 @@ from harness import batchrun
 from harness.batchrun import find_run
 from harness.config import SITE_FILE
 from harness.fixtures import backup, board_tests, console, device, port_lock, rollback, session, store
+from harness.stopping import leave_signals_to_controller
 
 __all__ = ["backup", "board_tests", "console", "device", "port_lock", "rollback", "session", "store"]
 
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     workerinput: dict[str, object] | None = getattr(config, "workerinput", None)
     if workerinput is not None:
         batchrun.join(config, workerinput)
+        if find_run(config):
+            leave_signals_to_controller()
     run = find_run(config)
     if run is None:
         return

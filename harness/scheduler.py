@@ -32,6 +32,7 @@ class DeviceScheduling:
         self._collection: tuple[str, ...] | None = None
         self._pending: deque[int] = deque()
         self._running: dict[Node, int | None] = {}  # of the nodes that may work; None: idle
+        self._halted = False
 
     @property
     def nodes(self) -> list[Node]:
@@ -50,6 +51,11 @@ class DeviceScheduling:
     def tests_finished(self) -> bool:
         return self.collection_is_completed and not self.has_pending
 
+    def halt(self) -> None:
+        """Start nothing more; what is running goes on to its end. May be called in a signal's handler."""
+        self._halted = True
+        self._pending.clear()
+
     def add_node(self, node: Node) -> None:
         self._nodes.append(node)
 
@@ -57,7 +63,7 @@ class DeviceScheduling:
         """A worker whose items are not the first one's is sent home: items travel as bare indices."""
         if self._collection is None:
             self._collection = tuple(collection)
-            self._pending.extend(range(len(collection)))
+            self._pending.extend(() if self._halted else range(len(collection)))
         if self._collection == tuple(collection):
             self._running[node] = None
         else:
@@ -79,8 +85,9 @@ class DeviceScheduling:
             self.schedule()
 
     def mark_test_pending(self, item: str) -> None:
-        """Run an item again, before those that have not started yet."""
-        assert self._collection is not None
+        """Run an item again, before those that have not started yet; not after a halt."""
+        if self._collection is None or self._halted:
+            return
         self._pending.appendleft(self._collection.index(item))
         self.schedule()
 

@@ -27,6 +27,9 @@ class LinePainter:
             stamp = time.strftime("%H:%M:%S", time.localtime(event.at))
             self._out.write(f"{stamp} {encodable(words.one_line(text), self._out)}\n")
 
+    def say(self, text: str) -> None:
+        self._out.write(f"{encodable(text, self._out)}\n")
+
     def _text(self, event: Event, device: DeviceRecord) -> str:
         match event.kind:
             case Kind.PHASE_STARTED:

@@ -17,6 +17,9 @@ class Painter(Protocol):
     def changed(self, event: Event, device: DeviceRecord) -> None:
         """A device's record after one more event."""
 
+    def say(self, text: str) -> None:
+        """A line about the run as a whole."""
+
     def draw(self, active: list[DeviceRecord], /) -> None:
         """Called after each look at the journals."""
 

@@ -57,7 +57,7 @@ class ScreenPainter:
         self._total = total
         self._clock = clock
         self._ended = 0
-        self._endings: list[Text] = []  # to scroll by with the next drawing
+        self._endings: list[Text] = []  # of devices, and what else is said; to scroll by with the next drawing
         self._speeds: dict[str, _Speed] = {}
         self._console = _Terminal(file=out, force_terminal=True, highlight=False, emoji=False, markup=False)
         self._live = Live(
@@ -78,6 +78,9 @@ class ScreenPainter:
         if event.kind is Kind.ENDED:
             self._ended += 1
             self._endings.append(self._text(ending(device, self._ended, self._total), _STYLES.get(device.outcome, "")))
+
+    def say(self, text: str) -> None:
+        self._endings.append(self._text(text, "bold"))
 
     def _measure(self, event: Event, device: DeviceRecord) -> None:
         phase = device.phases[-1] if device.phases else None

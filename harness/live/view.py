@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TextIO
 
 from harness.journal import Event, Follower, Kind
@@ -34,6 +35,7 @@ class LiveView:
         self._followed = {device_id: _Followed(device_id, path) for device_id, path in journals.items()}
         self._painter: Painter = ScreenPainter(total, out, clock) if tty else LinePainter(total, out)
         self._out = out
+        self._said: SimpleQueue[str] = SimpleQueue()  # the queue whose put may interrupt itself
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="batch-flash live view", daemon=True)
 
@@ -45,6 +47,10 @@ class LiveView:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(_STOP_S)
+
+    def say(self, text: str) -> None:
+        """Show a line about the run as a whole, soon; may be called in a signal's handler."""
+        self._said.put(text)
 
     def _run(self) -> None:
         try:
@@ -63,6 +69,8 @@ class LiveView:
         for followed in self._followed.values():
             for event in followed.new_events():
                 self._painter.changed(event, followed.record)
+        while not self._said.empty():
+            self._painter.say(self._said.get())
         self._painter.draw([f.record for f in self._followed.values() if f.record.outcome is Outcome.RUNNING])
 
 

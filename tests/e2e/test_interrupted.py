@@ -10,12 +10,13 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from harness.journal import Kind, read
 from harness.runs import RunFolder
 from tests.e2e.project import Project, Result
 
 BOARDS = ("ESP32_001", "ESP32_002", "ESP32_003", "ESP32_004")
-SLOW = {"ESP32_002": [{"fault": "slow-erase", "seconds": 60}]}
 WAIT_S = 60
 
 
@@ -50,8 +51,10 @@ def finish(project: Project, process: subprocess.Popen[str]) -> Result:
     return Result(process.returncode, output, project)
 
 
-def start(project: Project, *options: str) -> subprocess.Popen[str]:
-    project.write_batch(boards=BOARDS, faults=SLOW)
+def start(project: Project, *options: str, times: int | None = None) -> subprocess.Popen[str]:
+    """A run in which one board is being written, and its erases hang, so many times."""
+    slow = {"fault": "slow-erase", "seconds": 6} | ({"times": times} if times else {})
+    project.write_batch(boards=BOARDS, faults={"ESP32_002": [slow]})
     process = project.start("fleet.yaml", *options)
     wait_until(lambda: phase_of(project, "ESP32_002") == "flash", process)
     return process
@@ -79,12 +82,32 @@ def test_a_dead_workers_device_is_an_emergency_in_every_report(project: Project)
     assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
 
 
-def test_ctrl_c_leaves_all_reports_and_names_the_board_that_was_being_written(project: Project):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_starts_no_further_board_and_finishes_those_that_are_being_written(
+    project: Project, number: signal.Signals
+):
+    process = start(project, "-n", "2", times=1)
+    os.killpg(process.pid, number)
+    result = finish(project, process)
+    assert result.returncode == 2, result.output
+    outcomes = result.outcomes()
+    assert outcomes["ESP32_002"] == "updated"
+    assert outcomes["ESP32_004"] == "not-run"
+    assert project.flash("ESP32_002") == project.new_flash("ESP32_002")
+    assert project.flash("ESP32_004") == project.old_flash("ESP32_004")
+    assert "no further device is started" in result.output
+    skipped = junit_cases(result)["ESP32_004"].find("skipped")
+    assert "the run was stopped by" in skipped.get("message")
+
+
+def test_the_second_ctrl_c_leaves_all_reports_and_names_the_board_that_was_being_written(project: Project):
     process = start(project, "-n", "2")
     wait_until(lambda: ended(project, "ESP32_001"), process)
     os.killpg(process.pid, signal.SIGINT)
+    assert any("no further device is started" in line for line in process.stdout)
+    os.killpg(process.pid, signal.SIGINT)
     result = finish(project, process)
-    assert result.returncode == 2
+    assert result.returncode == 2, result.output
     outcomes = result.outcomes()
     assert outcomes["ESP32_001"] == "updated"
     assert outcomes["ESP32_002"] == "emergency"
