@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +9,19 @@ import pytest
 
 from harness import batchrun, dry_run
 from harness.batchrun import BatchRun
-from harness.item import ENDING_PROPERTY
-from harness.journal import Event, Kind, read
+from harness.item import ENDING_PROPERTY, device_id_of, node_id
 from harness.ledger import Ledger, LedgerError
 from harness.live import LiveView
-from harness.record import DeviceRecord, Outcome, PhaseOutcome, RunRecord, fold, settle
+from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report import json_report, junit
 from harness.report.html import HtmlReport
 from harness.report.terminal import print_summary
+from harness.run_state import RunState
 from harness.scheduler import DeviceScheduling, take_hold_off
 from harness.stopping import StopRequests
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
-
-ITEM_PREFIX = "test_flash["
 
 
 def shape_session(config: pytest.Config, run: BatchRun) -> None:
@@ -52,16 +49,18 @@ def register(config: pytest.Config, run: BatchRun) -> None:
         if not config.option.htmlpath:
             config.option.htmlpath = str(started.folder.html)
             config.option.self_contained_html = True
-        controller = Controller(config, started)
+        state = RunState(started)
+        controller = Controller(config, started, state)
         controller.enter_in_ledger()
         config.pluginmanager.register(controller, "batch-flash-controller")
-        config.pluginmanager.register(HtmlReport(controller.record, controller.device_of), "batch-flash-html")
+        config.pluginmanager.register(
+            HtmlReport(state.record, lambda nodeid: _device_of(state, nodeid)), "batch-flash-html"
+        )
 
 
-def device_id_of(nodeid: str) -> str | None:
-    """The device of a node id, None for an item that is no device's."""
-    name = nodeid.rpartition("::")[2]
-    return name[len(ITEM_PREFIX) : -1] if name.startswith(ITEM_PREFIX) and name.endswith("]") else None
+def _device_of(state: RunState, nodeid: str) -> DeviceRecord | None:
+    device_id = device_id_of(nodeid)
+    return state.device(device_id) if device_id else None
 
 
 def _properties(device: DeviceRecord) -> Iterator[tuple[str, object]]:
@@ -75,64 +74,16 @@ def _properties(device: DeviceRecord) -> Iterator[tuple[str, object]]:
 
 
 class Controller:
-    """Hooks of the controller, and what it has learned: chosen items, dead workers, endings."""
+    """Hooks of the controller's session."""
 
-    def __init__(self, config: pytest.Config, run: BatchRun) -> None:
+    def __init__(self, config: pytest.Config, run: BatchRun, state: RunState) -> None:
         self._config = config
         self._run = run
-        self._started = time.time()
-        self._ended: float | None = None
-        self._chosen: frozenset[str] | None = None
-        self._crashed: set[str] = set()
-        self._endings: dict[str, Event] = {}
-        self._interrupted = ""
+        self._state = state
         self._unwritten: list[str] = []
         self._scheduling = DeviceScheduling()
         self._stop_requests = StopRequests(self._stop)
         self._live: LiveView | None = None
-
-    # What is known of the run
-
-    def record(self) -> RunRecord:
-        """The run as its journals tell it; settled, once the session has ended."""
-        plan = self._run.plan
-        devices = tuple(
-            record
-            for device in plan.devices
-            if self._chosen is None or device.device_id in self._chosen
-            if (record := self._device(device.device_id))
-        )
-        return RunRecord(
-            run_id=self._run.folder.run_id,
-            batch_name=plan.batch_name,
-            batch_file=str(self._run.batch_file),
-            description=plan.description,
-            version=plan.version,
-            strategy=plan.strategy,
-            started=self._started,
-            ended=self._ended,
-            devices=devices,
-            simulated=any(device.virtual for device in plan.devices),
-            interrupted=self._interrupted,
-        )
-
-    def device_of(self, nodeid: str) -> DeviceRecord | None:
-        device_id = device_id_of(nodeid)
-        return self._device(device_id) if device_id else None
-
-    def _device(self, device_id: str) -> DeviceRecord | None:
-        plan = next((device for device in self._run.plan.devices if device.device_id == device_id), None)
-        if plan is None:
-            return None
-        blank = DeviceRecord(device_id, plan.device_type, plan.port, plan.version)
-        record = fold(blank, read(self._run.folder.journal(device_id)))
-        if record.outcome is Outcome.RUNNING and device_id in self._endings:
-            record = fold(record, [self._endings[device_id]])  # the journal's disk was full
-        if device_id in self._crashed:
-            return settle(record, "its worker process died", self._ended)
-        if self._ended is not None:
-            return settle(record, self._interrupted or "the run ended before it", self._ended)
-        return record
 
     # xdist
 
@@ -151,24 +102,19 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         take_hold_off(ids)
-        self._chosen = frozenset(device_id for nodeid in ids if (device_id := device_id_of(nodeid)))
+        self._state.choose(frozenset(device_id for nodeid in ids if (device_id := device_id_of(nodeid))))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         device_id = device_id_of(crashitem)
-        record = self._device(device_id) if device_id else None
-        if device_id is None or record is None:
+        where = self._state.where(device_id) if device_id else ""
+        device = self._state.crashed(device_id) if device_id else None
+        if device is None:
             return
-        self._crashed.add(device_id)
-        phase = next((p.phase for p in record.phases if p.outcome is PhaseOutcome.RUNNING), None)
-        where = f"in the {phase} phase" if phase else "before its first phase"
         # As a "call": under xdist's "???" neither pytest-html nor JUnit would show the device.
         report.when = "call"
-        report.longrepr = f"{device_id}: its worker process died {where}. {self._describe(device_id)}"
-
-    def _describe(self, device_id: str) -> str:
-        record = self._device(device_id)
-        return record.error.advice if record and record.error else ""
+        advice = device.error.advice if device.error else ""
+        report.longrepr = f"{device_id}: its worker process died {where}. {advice}"
 
     # Being stopped
 
@@ -177,7 +123,7 @@ class Controller:
 
     def _stop(self, by: str) -> None:
         """The first Ctrl-C or SIGTERM; in the signal's handler."""
-        self._interrupted = f"the run was stopped by {by}"
+        self._state.interrupted = f"the run was stopped by {by}"
         self._scheduling.halt()
         if self._live is not None:
             self._live.say(f"{by}: no further device is started, running ones go on to their end; again: stop at once")
@@ -210,15 +156,15 @@ class Controller:
         if device_id:
             self._take_ending(device_id, report)
         yield
-        if device_id in self._crashed and report.when == "call":
+        if self._state.has_crashed(device_id) and report.when == "call":
             self._log_teardown(report)
 
     def _take_ending(self, device_id: str, report: pytest.TestReport) -> None:
         """Keep what the item said, and put in its place what pytest's own JUnit report should tell of the device."""
         for name, value in report.user_properties:
             if name == ENDING_PROPERTY and isinstance(value, dict):
-                self._endings[device_id] = Event(time.time(), Kind.ENDED, value)
-        device = self._device(device_id)
+                self._state.said(device_id, value)
+        device = self._state.device(device_id)
         if report.when == "call" and device:
             report.user_properties = list(_properties(device))
 
@@ -240,17 +186,17 @@ class Controller:
 
     def pytest_keyboard_interrupt(self) -> None:
         """The second one; the first is `_stop`'s."""
-        self._interrupted = self._interrupted or "the run was interrupted"
+        self._state.interrupted = self._state.interrupted or "the run was interrupted"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._stop_requests.restore()
         if self._live is not None:
             self._live.stop()
-        if self._interrupted and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        if self._state.interrupted and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             session.exitstatus = pytest.ExitCode.INTERRUPTED
-        self._ended = time.time()
-        record = self.record()
+        self._state.end()
+        record = self._state.record()
         for device in record.with_outcome(Outcome.NOT_RUN):
             self._log_not_run(device)
         self._write_reports(session, record)
@@ -266,7 +212,7 @@ class Controller:
 
     def _log_not_run(self, device: DeviceRecord) -> None:
         """A device that never started would vanish from pytest's own counts."""
-        nodeid = f"{self._run.batch_file.name}::{ITEM_PREFIX}{device.device_id}]"
+        nodeid = node_id(self._run.batch_file, self._config.rootpath, device.device_id)
         location = (str(self._run.batch_file), 0, device.device_id)
         skipped = pytest.TestReport(
             nodeid=nodeid,
@@ -282,7 +228,7 @@ class Controller:
     def enter_in_ledger(self) -> None:
         """Before anything is touched: the history knows of the run even if this process is killed."""
         try:
-            Ledger(self._run.plan.ledger).record(self.record())
+            Ledger(self._run.plan.ledger).record(self._state.record())
         except LedgerError as error:
             self._stop_bench()
             raise pytest.UsageError(str(error)) from error
@@ -323,7 +269,7 @@ class Controller:
             terminalreporter.write_line(str(path))
         for complaint in self._unwritten:
             terminalreporter.write_line(complaint, red=True, bold=True)
-        print_summary(self.record(), lambda text, markup: terminalreporter.write_line(text, **markup))
+        print_summary(self._state.record(), lambda text, markup: terminalreporter.write_line(text, **markup))
 
     def pytest_unconfigure(self) -> None:
         self._stop_bench()

@@ -5,6 +5,9 @@ A module of its own: pytest takes everything in it for the batch file's, and fix
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from drivers.base import Session
@@ -20,6 +23,20 @@ from harness.store import Store
 
 ENDING_PROPERTY = "batch-flash-ending"
 """The name under which an item's ending travels to the controller, should the journal have missed it (a full disk)."""
+
+
+_ITEM = "test_flash["
+
+
+def device_id_of(nodeid: str) -> str | None:
+    """The device of a node id, None for an item that is no device's."""
+    name = nodeid.rpartition("::")[2]
+    return name[len(_ITEM) : -1] if name.startswith(_ITEM) and name.endswith("]") else None
+
+
+def node_id(batch_file: Path, root: Path, device_id: str) -> str:
+    """The node id that pytest gives to a device's item."""
+    return f"{Path(os.path.relpath(batch_file, root)).as_posix()}::{_ITEM}{device_id}]"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
