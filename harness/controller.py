@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 
+_NEEDED = {"pytest-xdist": "xdist", "pytest-html": "html"}
+
+
 def shape_session(config: pytest.Config, run: BatchRun) -> None:
     """Set pytest's own options as the batch needs them, before the plugins that they belong to read them."""
+    missing = [name for name, plugin in _NEEDED.items() if not config.pluginmanager.has_plugin(plugin)]
+    if missing:
+        raise pytest.UsageError(f"a batch needs {' and '.join(missing)}, which this session has not loaded")
     option = config.option
     if option.collectonly or option.dry_run:
         option.numprocesses, option.dist, option.tx = 0, "no", []
@@ -138,8 +144,8 @@ class Controller:
         reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
         reporter._show_progress_info = False  # its percentage would be written into ours
         writer = self._config.get_terminal_writer()
-        plan = self._run.plan
-        live = LiveView(self._run.folder.journals(plan), len(plan.devices), writer._file, writer.hasmarkup)
+        journals = {d.device_id: self._run.folder.journal(d.device_id) for d in self._state.record().devices}
+        live = LiveView(journals, len(journals), writer._file, writer.hasmarkup)
         live.start()
         return live
 

@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +47,6 @@ class RunFolder:
 
     def journal(self, device_id: str) -> Path:
         return self.path / "devices" / f"{device_id}.jsonl"
-
-    def journals(self, plan: Plan) -> Mapping[str, Path]:
-        return {device.device_id: self.journal(device.device_id) for device in plan.devices}
 
     def save_plan(self, plan: Plan) -> None:
         """Write the snapshot. Raises `OSError`."""

@@ -42,7 +42,8 @@ def _counts(counts: Figures) -> Iterator[Line]:
     ]
     good = counts.success == counts.total
     rate = f"{counts.success_rate:.1f}% success" if counts.success + counts.failure else "nothing ran"
-    text = f"{words.plural(counts.total, 'device')}: {', '.join(parts)}; {rate} in {words.duration(counts.total_s)}"
+    told = f": {', '.join(parts)}" if parts else ""
+    text = f"{words.plural(counts.total, 'device')}{told}; {rate} in {words.duration(counts.total_s)}"
     yield Line(text, {"green": good, "red": not good, "bold": True})
     if counts.flash.average_s is not None:
         yield Line(

@@ -95,6 +95,24 @@ def test_mistakes_are_told_all_at_once_without_a_traceback_and_nothing_is_touche
     assert not (project.path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-p", "no:xdist"], "a batch needs pytest-xdist"),
+        (["-p", "no:html"], "a batch needs pytest-html"),
+        (["-n", "2", "--dist", "worksteal"], "a batch has a scheduler of its own"),
+        (["--pdb"], "a batch runs in worker processes"),
+    ],
+)
+def test_what_a_batch_can_not_be_run_with_is_refused_in_a_line(project: Project, options, said):
+    project.write_batch(boards=FEW)
+    result = project.run("fleet.yaml", *options)
+    assert result.returncode == 4
+    assert said in result.output
+    assert "Traceback" not in result.output
+    assert not (project.path / "runs").exists()
+
+
 def test_two_batches_in_one_run_are_refused(project: Project):
     for name in ("a.yaml", "b.yaml"):
         project.write_batch(name, boards=FEW)
