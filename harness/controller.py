@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from drivers.base import Category
 from harness import batchrun, dry_run
 from harness.batchrun import BatchRun
 from harness.item import ENDING_PROPERTY, device_id_of, node_id
 from harness.ledger import Ledger, LedgerError
 from harness.live import LiveView
-from harness.record import DeviceRecord, Outcome, RunRecord
+from harness.record import DeviceRecord, ErrorRecord, Outcome, RunRecord
 from harness.report import json_report, junit
 from harness.report.html import HtmlReport
 from harness.report.terminal import print_summary
@@ -77,6 +78,15 @@ def _properties(device: DeviceRecord) -> Iterator[tuple[str, object]]:
     yield "version_before", device.version_before or ""
     yield "version_after", device.version_after or ""
     yield "attempts", len(device.attempts)
+
+
+def _setup_failed(report: pytest.TestReport) -> dict[str, object]:
+    """The ending of an item whose fixtures failed (a lab's conftest, a damaged snapshot): nothing was begun."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    message = crash.message if crash else report.longreprtext.strip().splitlines()[-1]
+    advice = "Nothing was written. The fixture's traceback is in the terminal's output."
+    error = ErrorRecord(Category.OTHER, "SetupFailed", f"a fixture failed: {message}", advice)
+    return {"outcome": str(Outcome.UNTOUCHED), "error": error.as_json()}
 
 
 class Controller:
@@ -170,6 +180,8 @@ class Controller:
         for name, value in report.user_properties:
             if name == ENDING_PROPERTY and isinstance(value, dict):
                 self._state.said(device_id, value)
+        if report.when == "setup" and report.failed:
+            self._state.said(device_id, _setup_failed(report))
         device = self._state.device(device_id)
         if report.when == "call" and device:
             report.user_properties = list(_properties(device))

@@ -37,7 +37,7 @@ class RunState:
         return device_id in self._crashed
 
     def said(self, device_id: str, ending: Mapping[str, object]) -> None:
-        """What the item itself said of its end: its journal may have missed it, on a full disk."""
+        """What the item's report said of its end: its journal may have missed it, on a full disk or before it began."""
         self._endings[device_id] = Event(time.time(), Kind.ENDED, ending)
 
     def end(self) -> None:
@@ -73,7 +73,7 @@ class RunState:
             return None
         blank = DeviceRecord(device_id, plan.device_type, plan.port, plan.version)
         record = fold(blank, read(self._run.folder.journal(device_id)))
-        if record.outcome is Outcome.RUNNING and device_id in self._endings:
+        if record.outcome in (Outcome.RUNNING, Outcome.NOT_RUN) and device_id in self._endings:
             record = fold(record, [self._endings[device_id]])
         if device_id in self._crashed:
             return settle(record, "its worker process died", self._ended)

@@ -190,6 +190,29 @@ def test_a_labs_conftest_may_override_a_fixture(project: Project):
     assert "the lab's own backup" in result.journal("ESP32_001").log
 
 
+BROKEN = """
+import pytest
+
+pytest_plugins = ["harness.plugin"]
+
+@pytest.fixture
+def console(device):
+    if device.device_id == "ESP32_002":
+        raise RuntimeError("the lab's relay board does not answer")
+"""
+
+
+def test_a_fixture_of_the_lab_that_fails_is_a_failed_device_in_every_report(project: Project):
+    (project.path / "conftest.py").write_text(BROKEN)
+    project.write_batch(boards=["ESP32_002"])
+    result = project.run("fleet.yaml")
+    assert result.returncode == 1
+    assert result.outcomes() == {"ESP32_002": "untouched"}
+    assert "the lab's relay board does not answer" in result.device("ESP32_002")["error"]["message"]
+    assert "<error" in result.folder.junit.read_text()
+    assert "conftest.py:9: RuntimeError" in result.output, "the traceback is for the lab to read"
+
+
 def test_several_images_go_to_their_addresses(project: Project):
     names = ("bootloader", "partition-table")
     files = [project.firmware / f"demo-esp32-1.2.0.{name}.bin" for name in names] + [project.image("esp32")]
