@@ -239,6 +239,9 @@ class EspSession:
             # The port goes with it: a lost line leaves it open and dead.
             self.close()
             raise translate(error, doing) from error
+        except BaseException:
+            self._esp = None  # a time limit ended it in the middle of an exchange
+            raise
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,16 @@ def test_a_board_is_started_again_although_the_session_broke(bench: Bench, sessi
             said += session.read_console(1)
 
 
+def test_after_a_time_limit_the_session_is_as_unusable_as_after_an_error(bench: Bench, session: EspSession):
+    session.connect()
+    bench.set_faults("esp32", [SilentLine(fault="silent")])
+    bench.power("esp32", on=False)
+    with pytest.raises(PhaseTimeout), limit(0.3, "hashing"):
+        session.digest(Region(0, 0x1000))
+    with pytest.raises(ConnectionLost, match="connect first"):
+        session.digest(Region(0, 0x1000))
+
+
 def test_rates_fall_to_the_lowest_and_no_further(session: EspSession):
     rates = [session.flash_baudrate]
     while session.slow_down():
