@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,15 +54,31 @@ class PortLock:
         self._note = folder / f"{name}.json"
         self._holder = Holder(os.getpid(), run_id, device_id, 0.0)
 
-    def acquire(self, timeout_s: float) -> None:
-        """Take the lock, waiting up to `timeout_s` seconds. Raises `PortUnavailable`, which names the holder."""
+    def acquire(self, timeout_s: float, on_wait: Callable[[str], None] = lambda _text: None) -> None:
+        """Take the lock, waiting up to `timeout_s` seconds. Raises `PortUnavailable`, which names the holder.
+
+        `on_wait` is told who holds the port when there is a wait.
+        """
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            on_wait(self._in_use())
+            self._wait(timeout_s)
+        self._leave_note()
+
+    def _wait(self, timeout_s: float) -> None:
         try:
             self._lock.acquire(timeout=timeout_s)
         except Timeout as error:
             raise PortUnavailable(
-                f"{self.port} is in use by {self.holder() or 'another process'}; waited {timeout_s:g} s",
+                f"{self._in_use()}; waited {timeout_s:g} s",
                 advice="Wait for the other run to end, or end it; two targets can not share one port.",
             ) from error
+
+    def _in_use(self) -> str:
+        return f"{self.port} is in use by {self.holder() or 'another process'}"
+
+    def _leave_note(self) -> None:
         note = self._note.with_suffix(f".{os.getpid()}.tmp")
         note.write_text(json.dumps(asdict(self._holder) | {"since": time.time()}))
         note.replace(self._note)

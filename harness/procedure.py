@@ -80,7 +80,7 @@ class Procedure:
 
     def _lock(self) -> None:
         with self._enter(Phase.LOCK, self._limits.lock_s + 5) as notes:
-            self._tools.lock.acquire(self._limits.lock_s)
+            self._tools.lock.acquire(self._limits.lock_s, lambda text: self._device.log(text, LogLevel.WARNING))
             notes.detail = self._tools.lock.port
 
     def _before_retry(self, attempt: int, pause_s: float, error: DeviceError) -> None:

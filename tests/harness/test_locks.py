@@ -45,6 +45,20 @@ def test_the_message_to_whoever_waits_names_process_run_and_device(holder, tmp_p
     assert raised.value.category is Category.CONNECTION
 
 
+def test_whoever_waits_is_told_for_whom_before_the_wait(holder, tmp_path: Path):
+    told = []
+
+    def end_the_holder(text: str) -> None:
+        told.append(text)
+        holder.kill()
+
+    with PortLock("/dev/ttyX0", "run-8", "ESP32_009", tmp_path) as lock:
+        lock.acquire(30, end_the_holder)
+        assert lock.is_held
+    assert len(told) == 1
+    assert told[0].startswith(f"/dev/ttyX0 is in use by process {holder.pid} (run run-7, device ESP32_001")
+
+
 def test_a_killed_holder_leaves_the_port_free(holder, tmp_path: Path):
     holder.kill()
     holder.wait()
