@@ -42,7 +42,8 @@ _LOWER_RATES = (460800, 230400, 115200)
 _REOPEN_PAUSE_S = 0.1
 
 # ESP-IDF's start-up line, e.g. "I (312) cpu_start: App version:      1.2.0"; `esp_app_desc` since IDF 5.1.
-_VERSION_LINE = re.compile(r"(?:cpu_start|app_init|esp_image): App version:\s+(\S+)")
+# Whole only with what follows it: bytes arrive as they like, and "1.2" of "1.2.0" is another version.
+_VERSION_LINE = re.compile(r"(?:cpu_start|app_init|esp_image): App version:[ \t]+(\S+)(?=\s)")
 
 # What the ROM, the second-stage boot loader and ESP-IDF's panic handler print when the firmware does not run.
 _FAILURE_LINE = re.compile(

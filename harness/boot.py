@@ -40,9 +40,14 @@ class Wanted:
 def reported(console: str, driver: Driver, wanted: Wanted) -> str | None:
     """The version that the board names: in the family's own way, or the wanted one standing alone in its output."""
     version = driver.reported_version(console)
-    if version is None and wanted.version and re.search(rf"(?<![\w.]){re.escape(wanted.version)}(?![\w.])", console):
+    if version is None and wanted.version and re.search(_alone(wanted.version), console):
         return wanted.version
     return version
+
+
+def _alone(version: str) -> str:
+    """Also as "v1.2.0" and at a sentence's end, but neither in "1.2.0-rc1" nor in "11.2.0"."""
+    return rf"(?<![\w.])v?{re.escape(version)}(?![.+-]?\w)"
 
 
 def refusal(console: str, driver: Driver, wanted: Wanted) -> str | None:
@@ -79,20 +84,20 @@ def watch(console: Console, driver: Driver, wanted: Wanted) -> str | None:
     console.wait_until(
         lambda text: bool(refusal(text, driver, wanted)) or not missing(text, driver, wanted), wanted.within_s
     )
-    _refuse(console, driver, wanted)
+    _prove(console, driver, wanted)
+    console.wait_until(lambda text: bool(refusal(text, driver, wanted)), wanted.settle_s)
+    _prove(console, driver, wanted)
+    return reported(console.text, driver, wanted)
+
+
+def _prove(console: Console, driver: Driver, wanted: Wanted) -> None:
+    why = refusal(console.text, driver, wanted)
+    if why:
+        raise BootFailed(why)
     absent = missing(console.text, driver, wanted)
     if absent:
         said = "it printed nothing" if not console.text.strip() else f"its last line: {_last_line(console.text)}"
         raise BootFailed(f"{' and '.join(absent)} did not appear within {wanted.within_s:g} s; {said}")
-    console.wait_until(lambda text: bool(refusal(text, driver, wanted)), wanted.settle_s)
-    _refuse(console, driver, wanted)
-    return reported(console.text, driver, wanted)
-
-
-def _refuse(console: Console, driver: Driver, wanted: Wanted) -> None:
-    why = refusal(console.text, driver, wanted)
-    if why:
-        raise BootFailed(why)
 
 
 def _last_line(text: str) -> str:

@@ -241,6 +241,7 @@ def test_protected_chips_are_refused_before_anything_is_uploaded():
     [
         ("I (312) cpu_start: App version:      1.2.0\n", "1.2.0", None),
         ("I (255) app_init: App version:      v2.0-dirty\n", "v2.0-dirty", None),
+        ("I (255) app_init: App version:      v2.0", None, None),  # its line has not ended
         ("rst:0x1 (POWERON_RESET),boot:0x13\nentry 0x400805f0\n", None, None),
         ("invalid header: 0xffffffff\ninvalid header: 0xffffffff\n", None, "invalid header: 0xffffffff"),
         ("Guru Meditation Error: Core  0 panic'ed (LoadProhibited). \n", None, "Guru Meditation Error: Core  0"),
