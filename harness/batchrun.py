@@ -121,6 +121,7 @@ def join(config: pytest.Config, workerinput: dict[str, object]) -> None:
     plan = folder.load_plan()
     if plan.computed_digest() != workerinput["batch_flash_digest"]:
         raise pytest.UsageError(f"{folder.plan_file} is not the plan of this run")
+    config.option.maxfail = 0  # the controller counts; pytest would end this worker, and xdist the others
     config.stash[_KEY] = BatchRun(Path(plan.batch_file), plan, str(workerinput["workerid"]), folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _NEEDED = {"pytest-xdist": "xdist", "pytest-html": "html"}
+_POLL_S = 0.2
+_MAXFAIL = pytest.StashKey[int]()  # failed devices after which no further one is started; 0: no such limit
 
 
 def shape_session(config: pytest.Config, run: BatchRun) -> None:
@@ -41,6 +44,8 @@ def shape_session(config: pytest.Config, run: BatchRun) -> None:
         raise pytest.UsageError(f"--dist {option.dist}: a batch has a scheduler of its own; leave the option out")
     if getattr(option, "usepdb", False):
         raise pytest.UsageError("--pdb: a batch runs in worker processes, where there is no terminal")
+    # -x and --maxfail are ours to keep: xdist asks its scheduler for more items after it has ended the workers.
+    config.stash[_MAXFAIL], option.maxfail = option.maxfail or 0, 0
     limit = min(run.plan.max_concurrent, len(run.plan.devices))
     # A hard crash in this very process would leave no report: even one device at a time gets a worker.
     asked = option.numprocesses if option.numprocesses is not None else 1
@@ -57,7 +62,7 @@ def register(config: pytest.Config, run: BatchRun) -> None:
             config.option.htmlpath = str(started.folder.html)
             config.option.self_contained_html = True
         state = RunState(started)
-        controller = Controller(config, started, state)
+        controller = Controller(config, started, state, config.stash[_MAXFAIL])
         controller.enter_in_ledger()
         config.pluginmanager.register(controller, "batch-flash-controller")
         config.pluginmanager.register(
@@ -92,10 +97,13 @@ def _setup_failed(report: pytest.TestReport) -> dict[str, object]:
 class Controller:
     """Hooks of the controller's session."""
 
-    def __init__(self, config: pytest.Config, run: BatchRun, state: RunState) -> None:
+    def __init__(self, config: pytest.Config, run: BatchRun, state: RunState, maxfail: int) -> None:
         self._config = config
         self._run = run
         self._state = state
+        self._maxfail = maxfail
+        self._failures = 0
+        self._nodes: list[WorkerController] = []
         self._unwritten: list[str] = []
         self._scheduling = DeviceScheduling()
         self._stop_requests = StopRequests(self._stop)
@@ -106,6 +114,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
         batchrun.describe_to_worker(self._run, node.workerinput)
+        self._nodes.append(node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_auto_num_workers(self) -> int:
@@ -139,10 +148,33 @@ class Controller:
 
     def _stop(self, by: str) -> None:
         """The first Ctrl-C or SIGTERM; in the signal's handler."""
-        self._state.interrupted = f"the run was stopped by {by}"
+        self._start_no_more(by, "; again: stop at once")
+
+    def _start_no_more(self, why: str, hint: str = "") -> None:
+        self._state.interrupted = self._state.interrupted or f"the run was stopped by {why}"
         self._scheduling.halt()
+        self._say(f"{why}: no further device is started, running ones go on to their end{hint}")
+
+    def _say(self, line: str) -> None:
         if self._live is not None:
-            self._live.say(f"{by}: no further device is started, running ones go on to their end; again: stop at once")
+            self._live.say(line)
+
+    def _count_failure(self) -> None:
+        self._failures += 1
+        if self._failures == self._maxfail:
+            self._start_no_more("-x" if self._maxfail == 1 else f"--maxfail={self._maxfail}")
+
+    def _let_running_devices_end(self) -> None:
+        """A fault of this process must cut no write: xdist is about to end its workers, which need it for nothing."""
+        limits = [device.limits for device in self._run.plan.devices]
+        deadline = time.monotonic() + max(limit.device_s + limit.rollback_s for limit in limits)
+        self._say("an internal error: no further device is started; waiting for those that are being worked on")
+        while self._is_working() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def _is_working(self) -> bool:
+        alive = {node.gateway.id for node in self._nodes if not node.channel.isclosed()}
+        return any(device.worker in alive for device in self._state.record().with_outcome(Outcome.RUNNING))
 
     # The items' reports
 
@@ -171,6 +203,8 @@ class Controller:
         device_id = device_id_of(report.nodeid)
         if device_id:
             self._take_ending(device_id, report)
+        if device_id and report.failed:
+            self._count_failure()
         yield
         if self._state.has_crashed(device_id) and report.when == "call":
             self._log_teardown(report)
@@ -208,10 +242,12 @@ class Controller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+            self._let_running_devices_end()
         self._stop_requests.restore()
         if self._live is not None:
             self._live.stop()
-        if self._state.interrupted and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        if self._stop_requests.asked and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             session.exitstatus = pytest.ExitCode.INTERRUPTED
         self._state.end()
         record = self._state.record()
@@ -220,6 +256,8 @@ class Controller:
         self._write_reports(session, record)
         self._stop_bench()
         self._leave_failures_to_our_summary()
+        if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:  # after which pytest itself sums nothing up
+            self.pytest_terminal_summary(self._config.pluginmanager.getplugin("terminalreporter"))
 
     def _leave_failures_to_our_summary(self) -> None:
         """It tells each failed device's story; pytest's own sections are for what else went wrong (a conftest, say)."""

@@ -19,6 +19,9 @@ HOLD = "batch-flash-hold"
 class Node(Protocol):
     """What is needed of xdist's WorkerController."""
 
+    @property
+    def shutting_down(self) -> bool: ...
+
     def send_runtest_some(self, indices: Sequence[int]) -> None: ...
 
     def shutdown(self) -> None: ...
@@ -71,13 +74,17 @@ class DeviceScheduling:
 
     def schedule(self) -> None:
         for node, index in self._running.items():
-            if index is None and self._pending:
+            if index is None and self._pending and not node.shutting_down:
                 self._start(node, self._pending.popleft())
 
     def _start(self, node: Node, index: int) -> None:
         assert self._collection is not None
-        self._running[node] = index
-        node.send_runtest_some([index, len(self._collection)])
+        try:
+            node.send_runtest_some([index, len(self._collection)])
+        except OSError:  # it has just died; `remove_node` and another worker are to come
+            self._pending.appendleft(index)
+        else:
+            self._running[node] = index
 
     def mark_test_complete(self, node: Node, item_index: int, duration: float = 0) -> None:  # noqa: ARG002  (xdist's)
         if self._running.get(node) == item_index:  # a hold ends, too
@@ -92,9 +99,11 @@ class DeviceScheduling:
         self.schedule()
 
     def remove_node(self, node: Node) -> str | None:
-        """The item that a worker was at when it ended, if any. Raises `KeyError` for one that never worked."""
+        """The item that a worker was at when it ended, if any. Raises `KeyError` for one that never came up."""
+        if node not in self._nodes:
+            raise KeyError(node)
         self._nodes.remove(node)
-        index = self._running.pop(node)
+        index = self._running.pop(node, None)  # one that was sent home, or failed to collect, is not among these
         return None if index is None or self._collection is None else self._collection[index]
 
     def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:

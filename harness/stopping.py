@@ -24,7 +24,7 @@ class StopRequests:
 
     def __init__(self, on_first: Callable[[str], None]) -> None:
         self._on_first = on_first
-        self._asked = False
+        self.asked = False
         self._before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def listen(self) -> None:
@@ -37,8 +37,8 @@ class StopRequests:
             signal.signal(number, before)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._asked:
+        if self.asked:
             self.restore()
             raise KeyboardInterrupt
-        self._asked = True
+        self.asked = True
         self._on_first(_SIGNALS[signal.Signals(number)])

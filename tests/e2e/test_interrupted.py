@@ -122,3 +122,45 @@ def test_the_bench_ends_with_the_run_and_ports_and_locks_are_free(project: Proje
     project.write_batch(boards=BOARDS)
     again = project.run("fleet.yaml", "-n", "4")
     assert again.returncode == 0, again.output
+
+
+def test_after_x_the_boards_that_are_being_written_are_finished_and_no_other_is_started(project: Project):
+    project.write_batch(
+        boards=BOARDS,
+        faults={
+            "ESP32_001": [{"fault": "wrong-chip", "chip": "esp32c3"}],
+            "ESP32_002": [{"fault": "slow-erase", "seconds": 3, "times": 1}],
+        },
+    )
+    result = project.run("fleet.yaml", "-x", "-n", "2")
+    assert result.returncode == 1, result.output
+    assert list(result.outcomes().values()) == ["untouched", "updated", "not-run", "not-run"]
+    assert "INTERNALERROR" not in result.output
+    assert junit_cases(result)["ESP32_004"].find("skipped").get("message") == "the run was stopped by -x"
+
+
+BROKEN_HOOK = """
+pytest_plugins = ["harness.plugin"]
+
+def pytest_runtest_logreport(report):
+    if "ESP32_001" in report.nodeid and report.when == "call" and hasattr(report, "node"):
+        raise RuntimeError("the lab's dashboard is down")
+"""
+
+
+def test_a_hook_of_the_lab_that_fails_cuts_no_write(project: Project):
+    (project.path / "conftest.py").write_text(BROKEN_HOOK)
+    project.write_batch(
+        boards=BOARDS,
+        faults={
+            "ESP32_001": [{"fault": "wrong-chip", "chip": "esp32c3"}],
+            "ESP32_002": [{"fault": "slow-erase", "seconds": 3, "times": 2}],
+        },
+        error_handling={"retry_delay": 12},  # longer than execnet gives a worker to end
+    )
+    result = project.run("fleet.yaml", "-n", "2")
+    assert result.returncode == 3
+    assert "the lab's dashboard is down" in result.output
+    assert list(result.outcomes().values()) == ["untouched", "updated", "not-run", "not-run"]
+    assert project.flash("ESP32_002") == project.new_flash("ESP32_002")
+    assert "report.json" in result.output

@@ -16,8 +16,15 @@ class Worker:
         self._hold = items
         self._queue: list[int] = []
         self._shut = False
+        self.dead = False
+
+    @property
+    def shutting_down(self) -> bool:
+        return self._shut
 
     def send_runtest_some(self, indices) -> None:
+        if self.dead:
+            raise OSError("cannot send (already closed?)")
         self._queue += indices
 
     def shutdown(self) -> None:
@@ -115,6 +122,47 @@ def test_a_worker_with_other_items_is_sent_home():
     scheduling.schedule()
     assert stranger._shut
     assert stranger.device is None
+
+
+IDS = ["batch.yaml::test_flash[A]", "batch.yaml::test_flash[B]"]
+
+
+def started(*workers: Worker) -> DeviceScheduling:
+    scheduling = DeviceScheduling()
+    for worker in workers:
+        scheduling.add_node(worker)
+        scheduling.add_node_collection(worker, IDS)
+    scheduling.schedule()
+    return scheduling
+
+
+def test_a_worker_that_is_shut_down_gets_nothing_more():
+    worker = Worker(2)
+    scheduling = started(worker)
+    worker.shutdown()
+    for index in worker.finish():
+        scheduling.mark_test_complete(worker, index)
+    assert scheduling.remove_node(worker) is None
+    assert scheduling.has_pending
+
+
+def test_the_device_of_a_worker_that_dies_before_it_hears_of_it_goes_to_the_next_worker():
+    dead, alive = Worker(2), Worker(2)
+    dead.dead = True
+    scheduling = started(dead)
+    assert scheduling.remove_node(dead) is None
+    scheduling.add_node_collection(alive, IDS)
+    scheduling.schedule()
+    assert alive.device == 0
+
+
+def test_workers_that_never_got_to_work_can_leave():
+    scheduling, homeless = started(Worker(2)), Worker(2)
+    scheduling.add_node(homeless)
+    scheduling.add_node_collection(homeless, ["other.yaml::test_flash[A]"])
+    assert scheduling.remove_node(homeless) is None
+    with pytest.raises(KeyError):  # as xdist expects of one that died before it was up
+        scheduling.remove_node(Worker(2))
 
 
 @pytest.mark.parametrize("ids", [[], ["a"], ["a", HOLD]])
