@@ -27,12 +27,15 @@ _STDERR = 2  # the file descriptor: pytest replaces the objects
 _REPEAT_S = 5.0  # a library that swallowed the exception once gets it again
 
 
-class _Expired(BaseException):
-    """Not an `Exception`, since libraries catch those (esptool's hard_reset does)."""
+class LimitReached(BaseException):
+    """On its way to the limit that set it. Not an `Exception`: libraries catch those (esptool's hard_reset does)."""
 
     def __init__(self, limit: _Limit) -> None:
         super().__init__(limit.what)
         self.limit = limit
+
+    def as_timeout(self) -> PhaseTimeout:
+        return PhaseTimeout(f"{self.limit.what} took longer than {self.limit.seconds:g} s")
 
 
 @dataclass(eq=False)
@@ -57,10 +60,10 @@ def limit(seconds: float, what: str) -> Iterator[None]:
     _arm()
     try:
         yield
-    except _Expired as expired:
-        if expired.limit is not mine:
+    except LimitReached as reached:
+        if reached.limit is not mine:
             raise
-        raise PhaseTimeout(f"{what} took longer than {seconds:g} s") from expired
+        raise reached.as_timeout() from reached
     finally:
         _limits.remove(mine)
         _arm()
@@ -86,4 +89,4 @@ def _arm() -> None:
 def _on_alarm(_signal: int, _frame: FrameType | None) -> None:
     nearest = _nearest()
     if nearest is not None and nearest.at <= time.monotonic():
-        raise _Expired(nearest)
+        raise LimitReached(nearest)

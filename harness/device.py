@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from drivers.base import DeviceError, Driver, Identity, Segment
 from harness.config import LogLevel
-from harness.deadline import limit
+from harness.deadline import LimitReached, limit
 from harness.journal import Journal, Kind
 from harness.record import ErrorRecord, Outcome, Phase, PhaseOutcome
 from harness.snapshot import DevicePlan
@@ -140,7 +140,7 @@ class Device:
         try:
             with limit(limit_s, f"the {phase} phase"):
                 yield notes
-        except Exception as error:
+        except BaseException as error:
             # Whatever it was, the journal must say that the phase is over; the error itself goes on.
             self._phase_ended(phase, PhaseOutcome.FAILED, notes, error_record(as_device_error(error), phase))
             raise
@@ -169,10 +169,12 @@ class Device:
         return said
 
 
-def as_device_error(error: Exception) -> DeviceError:
+def as_device_error(error: BaseException) -> DeviceError:
     """The error as one of the family, the original as its cause."""
     if isinstance(error, DeviceError):
         return error
+    if isinstance(error, LimitReached):
+        return error.as_timeout()
     fault = HarnessFault(f"{type(error).__name__}: {error}")
     fault.__cause__ = error
     return fault

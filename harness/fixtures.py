@@ -24,6 +24,7 @@ from harness import backup as blocks
 from harness.batchrun import run_of
 from harness.config import LogLevel
 from harness.console import Console, ConsoleTimeout
+from harness.deadline import LimitReached
 from harness.device import Device
 from harness.journal import Journal
 from harness.locks import PortLock
@@ -130,9 +131,11 @@ def _run(request: pytest.FixtureRequest, function: Callable[..., None]) -> str:
         function(**arguments)
     except pytest.skip.Exception as skipped:
         return str(skipped)
+    except LimitReached:
+        raise
     except (AssertionError, ConsoleTimeout, pytest.fail.Exception) as error:
         raise BoardTestFailed(f"{function.__name__}: {error}") from error
-    except Exception as error:
-        # A user's test may raise anything; whatever it is, the board did not pass.
+    except BaseException as error:
+        # A user's test may raise anything, SystemExit included; whatever it is, the board did not pass.
         raise BoardTestFailed(f"{function.__name__}: {type(error).__name__}: {error}") from error
     return ""

@@ -62,7 +62,11 @@ class Procedure:
         self._phase = Phase.LOCK
 
     def run(self) -> Ending:
-        """Whatever goes wrong becomes the device's ending; no `Exception` leaves this."""
+        """Whatever goes wrong becomes the device's ending; nothing is raised.
+
+        Not even what is no `Exception`: a lab's fixture or test may call sys.exit or pytest.skip, and signals are the
+        controller's (`stopping.py`), so that a KeyboardInterrupt is the lab's too.
+        """
         try:
             with limit(self._limits.device_s, "the whole device"):
                 self._device.start(self._tools.worker)
@@ -71,7 +75,7 @@ class Procedure:
                 self._boot()
                 self._test()
                 return self._commit()
-        except Exception as error:  # noqa: BLE001  (the item's boundary: a fault of ours must not leave a board half-written)
+        except BaseException as error:  # noqa: BLE001  (the item's boundary: no fault may leave a board half-written)
             return self._after_failure(as_device_error(error))
 
     def _enter(self, phase: Phase, limit_s: float) -> AbstractContextManager[PhaseNotes]:
@@ -195,7 +199,7 @@ class Procedure:
             return Ending(Outcome.EMERGENCY, record, "written but not good, and there is no backup to restore")
         try:
             reason = self._roll_back(self._backup)
-        except Exception as fault:  # noqa: BLE001  (as in `run`: nothing may hide that this board is on neither firmware)
+        except BaseException as fault:  # noqa: BLE001  (as in `run`: nothing may hide that this board is on neither firmware)
             return Ending(Outcome.EMERGENCY, record, f"the rollback failed: {as_device_error(fault).message}")
         return Ending(Outcome.ROLLED_BACK, record, reason)
 

@@ -242,6 +242,30 @@ def test_a_bug_in_a_test_of_the_batch_rolls_back_too(bench: Bench):
     assert (ending.error.kind, ending.error.category) == ("HarnessFault", Category.OTHER)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), pytest.skip.Exception("not today")])
+def test_what_is_no_exception_rolls_back_as_well(bench: Bench, error: BaseException):
+    def leave() -> str:
+        raise error
+
+    ending = bench.run(tests=(BoardTest("test_leave", leave),))
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert type(error).__name__ in ending.error.message
+    assert bytes(bench.board.flash) == bench.old_flash
+
+
+def test_every_phase_that_was_begun_is_ended_in_the_journal_when_the_devices_limit_cuts_it(bench: Bench):
+    def hang(operation: str) -> None:
+        if operation == "write" and bench.board.operations.count("write") == 2:
+            time.sleep(60)
+
+    bench.board.fail = hang
+    ending = bench.run(plan(limits=LIMITS.model_copy(update={"device_s": 0.3})))
+    assert ending.outcome is Outcome.ROLLED_BACK
+    outcomes = {phase.phase: phase for phase in bench.record.phases}
+    assert outcomes[Phase.FLASH].outcome is PhaseOutcome.FAILED
+    assert outcomes[Phase.FLASH].error.message == "the whole device took longer than 0.3 s"
+
+
 def test_a_board_that_can_not_be_restored_is_an_emergency(bench: Bench):
     bench.board.panics = ("2.0.0",)
     bench.board.fail = FailAt("write", 4, FlashFailed("dead"), times=100)
