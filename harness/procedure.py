@@ -204,8 +204,11 @@ class Procedure:
         return Ending(Outcome.ROLLED_BACK, record, reason)
 
     def _start_application(self) -> None:
-        """Nothing was written: leave the board running what it has, if it can be reached at all."""
-        if self._device.identity is None:
+        """Nothing was written: leave the board running what it has, if it can be reached at all.
+
+        Also one that never said who it is: it may have come as far as its boot loader, and would stay there.
+        """
+        if not self._tools.lock.is_held:
             return
         try:
             with limit(_RESET_LIMIT_S, "the last reset"):

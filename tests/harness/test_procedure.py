@@ -26,6 +26,7 @@ from drivers.base import (
     Region,
     Segment,
     VerificationFailed,
+    WrongBoard,
 )
 from harness import backup as blocks
 from harness.batch import Expect
@@ -318,6 +319,12 @@ def test_an_untouched_board_is_left_running_its_application(bench: Bench):
     bench.board.fail = FailAt("read", 1, ConnectionLost("noise"), times=3)
     assert bench.run().outcome is Outcome.UNTOUCHED
     assert bench.board.operations[-1] == "reset"
+
+
+def test_a_board_that_fails_to_identify_itself_is_not_left_in_its_boot_loader(bench: Bench):
+    bench.board.fail = FailAt("connect", 1, WrongBoard("flash encryption is enabled on this chip"))
+    assert bench.run().outcome is Outcome.UNTOUCHED
+    assert bench.board.operations == ["connect", "reset"]
 
 
 def test_what_can_not_hash_is_verified_by_reading_back(tmp_path: Path):
