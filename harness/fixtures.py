@@ -10,21 +10,18 @@ console     what the application prints
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 import drivers
-from drivers.base import BoardTestFailed, Link, Region, Session
+from drivers.base import Link, Region, Session
 from harness import backup as blocks
 from harness.batchrun import run_of
+from harness.board_tests import load_board_tests
 from harness.config import LogLevel
-from harness.console import Console, ConsoleTimeout
-from harness.deadline import LimitReached
+from harness.console import Console
 from harness.device import Device
 from harness.journal import Journal
 from harness.locks import PortLock
@@ -115,27 +112,4 @@ def console(device: Device, session: Session) -> Console:
 @pytest.fixture
 def board_tests(request: pytest.FixtureRequest, device_plan: DevicePlan) -> list[BoardTest]:
     """The functions of the batch's `tests:` modules; their arguments are fixtures, `device` and `console` first."""
-    return [test for path in device_plan.tests for test in _tests_of(request, path)]
-
-
-def _tests_of(request: pytest.FixtureRequest, path: Path) -> Iterator[BoardTest]:
-    module: Any = pytest.Module.from_parent(request.session, path=path).obj
-    for name, function in vars(module).items():
-        if name.startswith("test_") and inspect.isfunction(function):
-            yield BoardTest(f"{path.stem}::{name}", lambda function=function: _run(request, function))  # type: ignore[misc]
-
-
-def _run(request: pytest.FixtureRequest, function: Callable[..., None]) -> str:
-    arguments = {name: request.getfixturevalue(name) for name in inspect.signature(function).parameters}
-    try:
-        function(**arguments)
-    except pytest.skip.Exception as skipped:
-        return str(skipped)
-    except LimitReached:
-        raise
-    except (AssertionError, ConsoleTimeout, pytest.fail.Exception) as error:
-        raise BoardTestFailed(f"{function.__name__}: {error}") from error
-    except BaseException as error:
-        # A user's test may raise anything, SystemExit included; whatever it is, the board did not pass.
-        raise BoardTestFailed(f"{function.__name__}: {type(error).__name__}: {error}") from error
-    return ""
+    return load_board_tests(request, device_plan.tests)

@@ -154,18 +154,45 @@ def test_not_on_this_rig(console):
 
 def test_led(device, console):
     assert device.device_id != "ESP32_002", "the LED stayed dark"
+
+def test_brightness(device, least=3):
+    measured = 2 if device.device_id == "ESP32_003" else 4
+    assert measured >= least
 """
 
 
 def test_the_batchs_own_tests_run_on_the_new_firmware_and_a_failing_one_rolls_back(project: Project):
     (project.path / "rig_tests.py").write_text(BOARD_TESTS)
-    project.write_batch(boards=("ESP32_001", "ESP32_002"), tests=["rig_tests.py"])
-    result = project.run("fleet.yaml", "-n", "2")
-    assert result.outcomes() == {"ESP32_001": "updated", "ESP32_002": "rolled-back"}
+    project.write_batch(boards=("ESP32_001", "ESP32_002", "ESP32_003"), tests=["rig_tests.py"])
+    result = project.run("fleet.yaml", "-n", "3")
+    assert result.outcomes() == {"ESP32_001": "updated", "ESP32_002": "rolled-back", "ESP32_003": "rolled-back"}
+    assert "test_brightness: assert 2 >= 3" in result.device("ESP32_003")["error"]["message"]
     assert "test_led: the LED stayed dark" in result.device("ESP32_002")["error"]["message"]
     assert project.flash("ESP32_002") == project.old_flash("ESP32_002")
     tests = next(phase for phase in result.journal("ESP32_001").phases if phase.phase == "test")
     assert "test_not_on_this_rig: skipped (no load attached)" in tests.detail
+
+
+UNUSABLE_TESTS = {
+    "def test_a(:\n": "can not be imported: SyntaxError: invalid syntax",
+    "def check(): pass\n": "it has no function whose name begins with test_",
+    "async def test_a(): assert False\n": "test_a: async functions and generators are not run here",
+    "class TestRig:\n    def test_a(self): assert False\n": "TestRig: classes are not run here",
+    "def test_a(rig): pass\n": "test_a: no fixture 'rig'; those of your own belong in a conftest.py",
+    "import pytest\n@pytest.mark.xfail\ndef test_a(): pass\n": "@pytest.mark.xfail has no effect",
+    "import pytest\npytest.skip('no rig', allow_module_level=True)\n": "can not be imported: Skipped: no rig",
+}
+
+
+def test_tests_that_would_not_be_run_are_refused_before_anything_is_written(project: Project):
+    boards = [f"ESP32_{number:03}" for number in range(len(UNUSABLE_TESTS))]
+    for board, code in zip(boards, UNUSABLE_TESTS, strict=True):
+        (project.path / f"{board}.py").write_text(code)
+    project.write_batch(boards=boards, targets={board: {"tests": [f"{board}.py"]} for board in boards})
+    result = project.run("fleet.yaml", "-n", "2")
+    assert result.outcomes() == dict.fromkeys(boards, "untouched"), result.output
+    for board, said in zip(boards, UNUSABLE_TESTS.values(), strict=True):
+        assert said in result.device(board)["error"]["message"]
 
 
 OVERRIDE = """
