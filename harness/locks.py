@@ -42,13 +42,20 @@ def default_lock_dir() -> Path:
     return Path(tempfile.gettempdir()) / "batch-flash-locks"
 
 
+def _make_shared(folder: Path) -> None:
+    """A folder that every user may lock in, whatever this one's umask; its first user makes it so."""
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)  # not sticky: Linux then refuses to open another user's file for writing
+
+
 class PortLock:
     """The lock of one port. Not reentrant; released by `release`, by leaving the block, or by the process's end."""
 
     def __init__(self, port: str, run_id: str, device_id: str, lock_dir: Path | None = None) -> None:
         self.port = resolved_port(port)
         folder = lock_dir or default_lock_dir()
-        folder.mkdir(mode=0o777, parents=True, exist_ok=True)
+        _make_shared(folder)
         name = re.sub(r"[^A-Za-z0-9.-]+", "_", self.port).strip("_")
         self._lock = FileLock(folder / f"{name}.lock", mode=0o666)
         self._note = folder / f"{name}.json"

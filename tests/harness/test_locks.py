@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,14 @@ def test_a_released_port_can_be_taken_again(tmp_path: Path):
     assert second.holder().device_id == "B"
     second.release()
     assert second.holder() is None
+
+
+def test_a_second_user_of_the_machine_can_take_part(tmp_path: Path):
+    before = os.umask(0o077)
+    try:
+        with PortLock("/dev/ttyX", "run-1", "A", tmp_path / "locks") as lock:
+            lock.acquire(1)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "locks", *(tmp_path / "locks").iterdir())}
+    assert modes == {"locks": 0o777, "dev_ttyX.lock": 0o666}
