@@ -57,7 +57,7 @@ def read_batch(config: pytest.Config) -> BatchRun | None:
     if path is None:
         return None
     try:
-        plan = load_plan(path, _site_file(config), _overrides(config))
+        plan = load_plan(path, _site_file(config), _overrides(config), config.rootpath)
     except BatchFileError as error:
         raise pytest.UsageError(str(error)) from error
     run = BatchRun(path, plan, worker="main")

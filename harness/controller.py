@@ -94,6 +94,12 @@ def _setup_failed(report: pytest.TestReport) -> dict[str, object]:
     return {"outcome": str(Outcome.UNTOUCHED), "error": error.as_json()}
 
 
+def _skipped(report: pytest.TestReport) -> dict[str, object]:
+    """The ending of an item that a lab's fixture or mark has skipped."""
+    why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    return {"outcome": str(Outcome.NOT_RUN), "error": None, "reason": why}
+
+
 class Controller:
     """Hooks of the controller's session."""
 
@@ -214,10 +220,10 @@ class Controller:
         for name, value in report.user_properties:
             if name == ENDING_PROPERTY and isinstance(value, dict):
                 self._state.said(device_id, value)
-        if report.when == "setup" and report.failed:
-            self._state.said(device_id, _setup_failed(report))
+        if report.when == "setup" and not report.passed:
+            self._state.said(device_id, _setup_failed(report) if report.failed else _skipped(report))
         device = self._state.device(device_id)
-        if report.when == "call" and device:
+        if report.when != "setup" and device:  # JUnit's writer takes the last of them
             report.user_properties = list(_properties(device))
 
     def _log_teardown(self, report: pytest.TestReport) -> None:
@@ -252,7 +258,8 @@ class Controller:
         self._state.end()
         record = self._state.record()
         for device in record.with_outcome(Outcome.NOT_RUN):
-            self._log_not_run(device)
+            if not self._state.has_spoken(device.device_id):
+                self._log_not_run(device)
         self._write_reports(session, record)
         self._stop_bench()
         self._leave_failures_to_our_summary()

@@ -16,8 +16,10 @@ from harness.snapshot import DevicePlan, Plan
 __all__ = ["BatchFileError", "DevicePlan", "Overrides", "Plan", "load_plan"]
 
 
-def load_plan(batch_path: Path, site_path: Path | None = None, overrides: Overrides | None = None) -> Plan:
-    """The plan of a batch. Without a site file the built-in defaults hold.
+def load_plan(
+    batch_path: Path, site_path: Path | None = None, overrides: Overrides | None = None, home: Path | None = None
+) -> Plan:
+    """The plan of a batch. Without a site file the built-in defaults hold, with runs and backups under `home`.
 
     Raises `BatchFileError` with every problem of both files and of what they name. Touches no board.
     """
@@ -34,7 +36,8 @@ def load_plan(batch_path: Path, site_path: Path | None = None, overrides: Overri
     problems += payloads.problems
     if problems:
         raise BatchFileError(problems)
-    return _plan(opened, tuple(devices), batch_path, site_path)
+    home = site_path.absolute().parent if site_path else home or Path.cwd()
+    return _plan(opened, tuple(devices), batch_path, home)
 
 
 def _as_shown(path: Path) -> Path:
@@ -43,9 +46,8 @@ def _as_shown(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _plan(opened: Opened, devices: tuple[DevicePlan, ...], batch_path: Path, site_path: Path | None) -> Plan:
+def _plan(opened: Opened, devices: tuple[DevicePlan, ...], batch_path: Path, home: Path) -> Plan:
     batch, site = opened.batch, opened.site
-    home = site_path.absolute().parent if site_path else Path.cwd()
     return Plan.sealed(
         batch_name=batch.name,
         description=batch.description,

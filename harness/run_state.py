@@ -40,6 +40,10 @@ class RunState:
         """What the item's report said of its end: its journal may have missed it, on a full disk or before it began."""
         self._endings[device_id] = Event(time.time(), Kind.ENDED, ending)
 
+    def has_spoken(self, device_id: str) -> bool:
+        """Whether the device's item has reported, be it only that it was skipped."""
+        return device_id in self._endings
+
     def end(self) -> None:
         """The session is over: whatever has no end now will not get one."""
         self._ended = time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -271,3 +272,39 @@ def _wait_for(path: Path, process) -> Path:
     while not path.exists():
         assert process.poll() is None, process.communicate()[0]
     return path
+
+
+SKIPPING = """
+import pytest
+
+pytest_plugins = ["harness.plugin"]
+
+@pytest.fixture
+def port_lock(device, port_lock):
+    if device.device_id == "ESP32_001":
+        pytest.skip("on loan")
+    return port_lock
+"""
+
+
+def test_a_device_that_the_lab_skips_is_told_once_and_with_its_reason(project: Project):
+    (project.path / "conftest.py").write_text(SKIPPING)
+    project.write_batch(boards=FEW)
+    result = project.run("fleet.yaml", "-n", "2", "--junitxml=pytest.xml")
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == {"ESP32_001": "not-run", "ESP8266_001": "updated"}
+    assert "not run: Skipped: on loan" in result.output
+    assert "1 passed, 1 skipped" in result.output
+    properties = ET.parse(project.path / "pytest.xml").iter("property")
+    assert ("outcome", "updated") in {(found.get("name"), found.get("value")) for found in properties}
+    assert "batch-flash-ending" not in (project.path / "pytest.xml").read_text()
+
+
+def test_runs_and_backups_of_a_project_stay_together_wherever_pytest_is_called(project: Project):
+    project.write_batch(boards=FEW)
+    (project.path / "sub").mkdir()
+    process = Project(project.path / "sub", project.firmware).run("../fleet.yaml", "-n", "2")
+    assert process.returncode == 0, process.output
+    assert not list((project.path / "sub").iterdir())
+    assert (project.path / "runs" / "latest" / "report.json").exists()
+    assert (project.path / "store" / "backups" / "ESP32_001").exists()
