@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 WARNINGS = (
     "error",
@@ -8,6 +9,11 @@ WARNINGS = (
     "ignore:setDaemon:DeprecationWarning",
     "ignore:setName:DeprecationWarning",
 )
+
+
+# An example's time says how busy the machine is: those that write files took longer than 200 ms next to other tests.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
