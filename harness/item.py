@@ -83,7 +83,7 @@ def in_words(device: Device, ending: Ending) -> str:
     lines = [f"{device.device_id}: {error.phase}: {error.message} [{error.category}]"] if error else [device.device_id]
     had = device.version_before or "the firmware that it had"
     now = {
-        Outcome.ROLLED_BACK: f"The board is back on {had}, verified.",
+        Outcome.ROLLED_BACK: f"The board is back on {had}: {ending.reason or 'verified'}.",
         Outcome.UNTOUCHED: f"Nothing was written: the board is on {had}.",
         Outcome.EMERGENCY: f"EMERGENCY: the board is on neither firmware: {ending.reason}",
     }

@@ -237,10 +237,12 @@ class Procedure:
 
     def _start_previous(self, backup: Backup) -> str:
         """The flash is proven; whether the old firmware says so at its start is only noted."""
+        wanted = boot.Wanted.previous(self._plan, backup.version)
         try:
-            version = self._restart(boot.Wanted.previous(self._plan, backup.version))
+            version = self._restart(wanted)
         except (BootFailed, DeviceError) as error:
-            self._device.tell_version("after", backup.version)
+            said = boot.reported(self._tools.console.text, self._device.driver, wanted)
+            self._device.tell_version("after", said or backup.version)
             return f"restored and verified, but its start was not seen: {error}"
         self._device.tell_version("after", version or backup.version)
         return ""

@@ -120,7 +120,7 @@ def state(device: DeviceRecord) -> str:
     return {
         Outcome.UPDATED: f"on {now}, verified",
         Outcome.UNCHANGED: f"was on {now} already, verified; nothing was written",
-        Outcome.ROLLED_BACK: f"back on {had}, verified",
+        Outcome.ROLLED_BACK: f"back on {had}: {device.reason}" if device.reason else f"back on {had}, verified",
         Outcome.UNTOUCHED: f"nothing was written: still on {had}",
         Outcome.EMERGENCY: "on neither firmware, or nobody knows",
         Outcome.RUNNING: "not finished",

@@ -36,6 +36,7 @@ from harness.journal import Journal, read
 from harness.locks import PortLock
 from harness.procedure import BoardTest, Procedure, Tools
 from harness.record import DeviceRecord, Outcome, Phase, PhaseOutcome, fold
+from harness.report.words import state
 from harness.retry import RetryPolicy
 from harness.snapshot import DevicePlan, ExpectedIdentity, Limits, PlannedImage
 from harness.store import Backup, Store
@@ -265,6 +266,14 @@ def test_every_phase_that_was_begun_is_ended_in_the_journal_when_the_devices_lim
     outcomes = {phase.phase: phase for phase in bench.record.phases}
     assert outcomes[Phase.FLASH].outcome is PhaseOutcome.FAILED
     assert outcomes[Phase.FLASH].error.message == "the whole device took longer than 0.3 s"
+
+
+def test_restored_firmware_that_does_not_start_is_said(bench: Bench):
+    bench.board.panics = ("1.0.0", "2.0.0")
+    ending = bench.run()
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert ending.reason.endswith("its start was not seen: the firmware does not run: PANIC")
+    assert state(bench.record) == f"back on 1.0.0: {ending.reason}"
 
 
 def test_a_board_that_can_not_be_restored_is_an_emergency(bench: Bench):
