@@ -95,6 +95,7 @@ def start(config: pytest.Config) -> BatchRun:
         bench = _start_bench(run.plan, config.rootpath)
         plan = run.plan.with_ports({board_id: board.url for board_id, board in bench.boards.items()} if bench else {})
         folder.save_plan(plan)
+        folder.become_latest()  # only now: a run that could not start must not stand before the last one's reports
     except (BenchError, OSError) as error:
         raise pytest.UsageError(f"the run can not start: {error}") from error
     started = replace(run, plan=plan, run_folder=folder, bench=bench)

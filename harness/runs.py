@@ -54,6 +54,12 @@ class RunFolder:
         temporary.write_text(plan.model_dump_json(indent=1))
         temporary.replace(self.plan_file)
 
+    def become_latest(self) -> None:
+        """`runs/latest` points here from now on. Raises `OSError`."""
+        link = self.path.parent / f".latest-{os.getpid()}"
+        link.symlink_to(self.path.name)
+        link.replace(self.path.parent / "latest")
+
     def load_plan(self) -> Plan:
         return Plan.model_validate_json(self.plan_file.read_bytes())
 
@@ -75,17 +81,10 @@ class RunFolder:
 
 
 def create(runs_dir: Path, batch_file: Path) -> RunFolder:
-    """A new run's folder, with an id that sorts by time; `latest` points to it. Raises `OSError`."""
+    """A new run's folder, with an id that sorts by time. Raises `OSError`."""
     stem = re.sub(r"[^A-Za-z0-9-]+", "-", batch_file.stem).strip("-")
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{stem}-{secrets.token_hex(2)}"
     path = runs_dir / run_id
     for folder in (path / "images", path / "devices"):
         folder.mkdir(parents=True)
-    _point_latest_to(path)
     return RunFolder(path)
-
-
-def _point_latest_to(path: Path) -> None:
-    link = path.parent / f".latest-{os.getpid()}"
-    link.symlink_to(path.name)
-    link.replace(path.parent / "latest")

@@ -308,3 +308,16 @@ def test_runs_and_backups_of_a_project_stay_together_wherever_pytest_is_called(p
     assert not list((project.path / "sub").iterdir())
     assert (project.path / "runs" / "latest" / "report.json").exists()
     assert (project.path / "store" / "backups" / "ESP32_001").exists()
+
+
+def test_a_run_whose_boards_another_run_has_is_refused_and_does_not_hide_it(project: Project):
+    project.write_batch(boards=FEW)
+    first = project.start("fleet.yaml", "-n", "2")
+    _wait_for(project.path / "runs" / "latest" / "plan.json", first)
+    before = (project.path / "runs" / "latest").resolve()
+    second = project.run("fleet.yaml")
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
+    assert second.returncode == 4
+    assert "is in use by another bench" in second.output
+    assert (project.path / "runs" / "latest").resolve() == before
