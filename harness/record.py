@@ -12,6 +12,7 @@ from typing import Any
 
 from drivers.base import Category, Identity
 from harness.journal import Event, Kind
+from harness.rollout.state import RolloutState
 
 
 class Phase(StrEnum):
@@ -26,6 +27,9 @@ class Phase(StrEnum):
     TEST = "test"
     ROLLBACK = "rollback"
 
+
+INTERRUPTED = "Interrupted"
+"""The kind of an error that is none of the board's: its worker died, or the run was stopped."""
 
 WRITING_PHASES = frozenset({Phase.FLASH, Phase.ROLLBACK})
 """Phases that leave a board in an unknown state when they are cut short."""
@@ -45,6 +49,7 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"  # was on the new firmware already, verified; nothing was written
     ROLLED_BACK = "rolled-back"  # failed; on the firmware that it had, verified
     UNTOUCHED = "untouched"  # failed before anything was written: on the firmware that it had
+    RESTORED = "restored"  # did not fail, but the rollout did: on the firmware that it had, verified
     EMERGENCY = "emergency"  # on neither, or nobody knows
     RUNNING = "running"
     NOT_RUN = "not-run"
@@ -56,6 +61,11 @@ class Outcome(StrEnum):
     @property
     def failed(self) -> bool:
         return self in (Outcome.ROLLED_BACK, Outcome.UNTOUCHED, Outcome.EMERGENCY)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it says which firmware the board is on."""
+        return self not in (Outcome.EMERGENCY, Outcome.RUNNING, Outcome.NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,7 @@ class DeviceRecord:
     port: str
     wanted_version: str | None = None
     outcome: Outcome = Outcome.NOT_RUN
+    update_outcome: Outcome = Outcome.NOT_RUN  # of the update itself, which a batch rollback does not change
     identity: Identity | None = None
     version_before: str | None = None
     version_after: str | None = None
@@ -141,15 +152,37 @@ class DeviceRecord:
     worker: str = ""
     started: float | None = None
     ended: float | None = None
+    # How the journal is read on; a record that is kept does without.
+    known: Outcome = field(default=Outcome.NOT_RUN, compare=False)  # how it had ended before it was begun (again)
+    begun_at: int = field(default=0, compare=False)  # of `phases`: those from here on belong to the latest beginning
+    restoring: bool = field(default=False, compare=False)  # that beginning is the batch rollback's
 
     @property
     def seconds(self) -> float | None:
         return None if self.started is None or self.ended is None else self.ended - self.started
 
+    @property
+    def was_written(self) -> bool:
+        """Whether something may have been written since its state was last certain."""
+        begun_at = self.begun_at if self.known.is_certain else 0
+        return any(
+            phase.phase in WRITING_PHASES and phase.outcome is not PhaseOutcome.SKIPPED
+            for phase in self.phases[begun_at:]
+        )
+
     def phase_seconds(self, phase: Phase) -> float | None:
         """Seconds spent in a phase over all attempts; None when it never ran to its end."""
         spent = [p.seconds for p in self.phases if p.phase is phase and p.seconds is not None]
         return sum(spent) if spent else None
+
+
+@dataclass(frozen=True)
+class RunNote:
+    """Something that happened to the run as a whole, in words. `at` is in seconds since the epoch."""
+
+    at: float
+    text: str
+    loud: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,6 +200,9 @@ class RunRecord:
     devices: tuple[DeviceRecord, ...]
     simulated: bool = False
     interrupted: str = ""  # what ended the run before its time, in words
+    rehearsal: bool = False  # virtual twins in the place of all boards (--simulate)
+    rollout: RolloutState = field(default_factory=RolloutState)
+    notes: tuple[RunNote, ...] = ()
 
     def with_outcome(self, *outcomes: Outcome) -> tuple[DeviceRecord, ...]:
         return tuple(device for device in self.devices if device.outcome in outcomes)
@@ -192,25 +228,29 @@ def fold(device: DeviceRecord, events: Iterable[Event]) -> DeviceRecord:
 def settle(device: DeviceRecord, reason: str, at: float | None = None) -> DeviceRecord:
     """The final record of a device whose run is over without a last word (its worker died, the run was stopped).
 
-    Before anything was written a board still has its firmware; from then on nobody knows, and that is an emergency.
+    Before anything was written a board still is what it was; from then on nobody knows, and that is an emergency.
     """
     if device.outcome is not Outcome.RUNNING:
         return replace(device, reason=device.reason or reason) if device.outcome is Outcome.NOT_RUN else device
     in_phase = next((p for p in reversed(device.phases) if p.outcome is PhaseOutcome.RUNNING), None)
-    touched = any(p.phase in WRITING_PHASES and p.outcome is not PhaseOutcome.SKIPPED for p in device.phases)
     where = f" during {in_phase.phase}" if in_phase else ""
+    if device.known.is_certain and not device.was_written:
+        not_done = "not restored" if device.restoring else "not run again"
+        return replace(device, outcome=device.known, reason=f"{not_done}: {reason}{where}", ended=at or device.started)
     error = ErrorRecord(
         Category.OTHER,
-        "Interrupted",
+        INTERRUPTED,
         f"{reason}{where}",
-        "Run the batch again for this device: it is identified, backed up where possible, and flashed anew."
-        if touched
-        else "Nothing had been written. Run the batch again for this device.",
+        "Resume the run, or run the batch again for this device: the board is verified, then finished or restored."
+        if device.was_written
+        else "Nothing had been written. Resume the run, or run the batch again for this device.",
         in_phase.phase if in_phase else None,
     )
+    outcome = Outcome.EMERGENCY if device.was_written else Outcome.UNTOUCHED
     return replace(
         device,
-        outcome=Outcome.EMERGENCY if touched else Outcome.UNTOUCHED,
+        outcome=outcome,
+        update_outcome=device.update_outcome if device.restoring else outcome,
         reason=f"{reason}{where}",
         error=device.error or error,
         ended=at if at is not None else device.started,
@@ -218,10 +258,17 @@ def settle(device: DeviceRecord, reason: str, at: float | None = None) -> Device
 
 
 def _started(device: DeviceRecord, event: Event) -> DeviceRecord:
+    """Also a second time: after its worker died, when its run is resumed, and to be restored."""
     return replace(
         device,
         outcome=Outcome.RUNNING,
+        known=device.outcome if device.outcome is not Outcome.RUNNING else device.known,
+        begun_at=len(device.phases),
+        restoring=bool(event.data.get("restoring", False)),
         started=device.started or event.at,
+        ended=None,
+        error=None,
+        reason="",
         worker=str(event.data.get("worker", "")),
         wanted_version=event.data.get("wanted_version", device.wanted_version),
     )
@@ -292,9 +339,11 @@ def _console(device: DeviceRecord, event: Event) -> DeviceRecord:
 
 def _ended(device: DeviceRecord, event: Event) -> DeviceRecord:
     error = event.data.get("error")
+    outcome = Outcome(event.data["outcome"])
     return replace(
         device,
-        outcome=Outcome(event.data["outcome"]),
+        outcome=outcome,
+        update_outcome=device.update_outcome if device.restoring else outcome,
         ended=event.at,
         error=ErrorRecord.from_json(error) if error else None,
         reason=event.data.get("reason", ""),

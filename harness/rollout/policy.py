@@ -53,7 +53,7 @@ class Group(_Frozen):
 
 
 class Breaker(_Frozen):
-    """So many failures of one kind in a row pause a group; then one device is tried, and the group given up if it fails."""
+    """So many failures of one kind in a row pause a group; then one device is tried; its failure gives the group up."""
 
     failures: int
     pause_s: float
