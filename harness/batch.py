@@ -9,8 +9,10 @@ from pydantic import Field
 
 from drivers.virtual.spec import Fault, Speed
 from harness.config import DeviceTypeSettings, ErrorHandling, FirmwareValidation, FlashSettings, RollbackSettings
-from harness.fields import Address, Baud, ByteCount, Mac, Pause, Regex, Revision, Seconds, Section
+from harness.fields import Address, Baud, ByteCount, Mac, Pause, Percent, Regex, Revision, Seconds, Section
 from harness.problems import BatchFileError
+from harness.rollout.policy import ExitOn
+from harness.rollout_settings import GroupSettings, PerformanceThresholds, QualityGates, WaveEntry
 
 __all__ = ["Batch", "BatchFileError", "Target"]
 
@@ -22,6 +24,7 @@ class Strategy(StrEnum):
 
     PARALLEL = "parallel"
     SEQUENTIAL = "sequential"
+    GRADUAL = "gradual"
 
 
 class ImageAt(Section):
@@ -113,6 +116,7 @@ class Target(DeviceSettings):
     device_type: str | None = Field(default=None, description="Left out: the batch's.")
     connection_info: ConnectionInfo = Field(description="Where it is connected.")
     expected: Expected = Field(default=Expected(), description="Who must answer there.")
+    groups: tuple[str, ...] = Field(default=(), description="Groups that it belongs to, whatever its port.")
 
 
 class Batch(DeviceSettings):
@@ -125,7 +129,25 @@ class Batch(DeviceSettings):
         default={}, description="What differs by device type, such as the firmware of a mixed fleet."
     )
     strategy: Strategy = Field(
-        default=Strategy.PARALLEL, description="`parallel`: up to max_concurrent at the same time; `sequential`: one."
+        default=Strategy.PARALLEL,
+        description="`parallel`: up to max_concurrent at the same time; `sequential`: one; `gradual`: in waves.",
+    )
+    batch_size: int | None = Field(default=None, ge=1, description="gradual: devices in each wave. Left out: 5.")
+    waves: tuple[WaveEntry, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="gradual: the size of each wave, such as [1, 5, 10%, 50%, 100%]; the last one is repeated.",
+    )
+    success_threshold: Percent | None = Field(
+        default=None,
+        description="gradual: so many of a wave must succeed before the next one starts. Left out: 90.",
+    )
+    soak: Pause | None = Field(default=None, description="gradual: pause between a wave that passed and the next.")
+    approve: bool | None = Field(
+        default=None, description="gradual: each further wave waits for `batch-flash approve RUN`."
+    )
+    approval_timeout: Seconds | None = Field(
+        default=None, description="gradual: how long it waits before it halts. Left out: 3600."
     )
     max_concurrent: int | None = Field(default=None, ge=1, description="Left out: flash_settings.max_concurrent.")
     rollback_on_failure: bool | None = Field(
@@ -139,4 +161,12 @@ class Batch(DeviceSettings):
     firmware_validation: FirmwareValidation = Field(
         default=FirmwareValidation(), description="In place of the site's, key by key."
     )
+    quality_gates: QualityGates = Field(default=QualityGates(), description="In place of the site's, key by key.")
+    performance_thresholds: PerformanceThresholds = Field(
+        default=PerformanceThresholds(), description="In place of the site's, key by key."
+    )
+    groups: dict[str, GroupSettings] = Field(
+        default={}, description="Devices that share something; beside the site's, in place of those of the same name."
+    )
+    exit_on: ExitOn | None = Field(default=None, description="Left out: the site's.")
     targets: tuple[Target, ...] = Field(min_length=1, description="The boards, in the order of the reports.")

@@ -6,34 +6,17 @@ Each check goes over the whole batch and yields every problem that it finds; non
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from drivers import device_types
-from harness.batch import VIRTUAL_PORT, Batch, Strategy, Target, Virtual
-from harness.config import Site
+from harness import rollout_checks
+from harness.batch import VIRTUAL_PORT, Batch, Target, Virtual
 from harness.firmware import unusable
-from harness.merge import ALIASES, Merger, device_type_of, is_virtual, located, merged, names_of, said, setting
+from harness.merge import ALIASES, device_type_of, is_virtual, located, merged, names_of, said, setting
+from harness.opened import Opened
 from harness.port_names import resolved_port
 from harness.problems import Problem, did_you_mean
 from harness.tree import Loc, Source
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Both files as read. `site_source` is None where there is no site file."""
-
-    merger: Merger
-    source: Source
-    site_source: Source | None
-
-    @property
-    def batch(self) -> Batch:
-        return self.merger.batch
-
-    @property
-    def site(self) -> Site:
-        return self.merger.site
 
 
 def check(opened: Opened) -> Iterator[Problem]:
@@ -172,17 +155,6 @@ def _disagreement(source: Source, one: Loc, two: Loc) -> Problem:
     return source.problem(second, message, "they are two names of one setting; keep one of them")
 
 
-def sequential_is_one(opened: Opened) -> Iterator[Problem]:
-    """A site's general limit does not contradict a sequential batch; the batch's own does."""
-    if opened.batch.strategy is not Strategy.SEQUENTIAL:
-        return
-    for name in names_of(("flash_settings", "max_concurrent")):
-        value = said(opened.batch, name)
-        if value is not None and value > 1:
-            message = f"{value} at the same time contradicts `strategy: sequential`"
-            yield opened.source.problem(name, message, "remove it, or use `strategy: parallel`")
-
-
 def rollback_has_a_backup(opened: Opened) -> Iterator[Problem]:
     backup = ("flash_settings", "backup_before_flash")
     if setting(opened.batch, opened.site, *backup) or not setting(
@@ -244,7 +216,7 @@ _RULES = (
     ports_are_names,
     one_identity,
     names_agree,
-    sequential_is_one,
     rollback_has_a_backup,
     named_files,
+    *rollout_checks.RULES,
 )

@@ -13,6 +13,8 @@ from typing import Literal
 from pydantic import Field
 
 from harness.fields import Address, Baud, ByteCount, Pause, Seconds, Section
+from harness.rollout.policy import ExitOn
+from harness.rollout_settings import GroupSettings, PerformanceThresholds, QualityGates
 
 SITE_FILE = "batch-flash-config.yaml"
 
@@ -110,13 +112,25 @@ class ErrorHandling(Section):
     )
     retry_delay: Pause = Field(default=5, description="Pause before the first retry.")
     exponential_backoff: bool = Field(default=True, description="Double the pause with each retry, up to 60 s.")
-    circuit_breaker: Literal[False] = Field(default=False, description="Not built yet.")
+    circuit_breaker: bool = Field(default=True, description="Repeated errors of one kind in a group pause that group.")
+    breaker_failures: int = Field(default=3, ge=2, description="So many devices of a group in a row trip its breaker.")
+    breaker_pause: Seconds = Field(
+        default=60, description="Then one device of the group is tried; its failure gives the group up."
+    )
+    quarantine_after: int = Field(
+        default=3,
+        ge=0,
+        description="A device that failed in so many runs in a row is skipped until it is released; 0: never.",
+    )
 
 
 class RollbackSettings(Section):
     auto_rollback: bool = Field(default=True, description="The same as `rollback_on_failure`, by its other name.")
     backup_before_flash: bool = Field(default=True, description="The same as in `flash_settings`.")
     rollback_on_failure: bool = Field(default=True, description="Restore the backup when the new firmware fails.")
+    restore_on_failed_gate: bool = Field(
+        default=True, description="With rollback_on_failure: a failed gate takes back what the run has updated."
+    )
     rollback_timeout: Seconds = Field(default=180, description="Time limit of a rollback, beyond the device's timeout.")
 
 
@@ -129,7 +143,11 @@ class Storage(Section):
 
     runs_dir: Path = Field(default=Path("runs"), description="A folder for each run: plan, journals, reports.")
     store_dir: Path = Field(default=Path("store"), description="Backups, as blocks that boards share.")
-    ledger: Path = Field(default=Path("runs/ledger.sqlite"), description="The history of all runs (SQLite).")
+    ledger: str = Field(
+        default="runs/ledger.sqlite",
+        min_length=1,
+        description="The history of all runs: a SQLite file, or a database's URL without a password.",
+    )
 
 
 class Site(Section):
@@ -143,6 +161,15 @@ class Site(Section):
     )
     error_handling: ErrorHandling = Field(default=ErrorHandling(), description="When failed devices are tried again.")
     rollback_settings: RollbackSettings = Field(default=RollbackSettings(), description="What happens after a failure.")
+    quality_gates: QualityGates = Field(default=QualityGates(), description="What every rollout must reach.")
+    performance_thresholds: PerformanceThresholds = Field(
+        default=PerformanceThresholds(), description="Gates over the times of single devices."
+    )
+    groups: dict[str, GroupSettings] = Field(default={}, description="Devices that share a hub, a rack or a host.")
+    exit_on: ExitOn = Field(
+        default=ExitOn.GATES,
+        description="Exit status 1 when a gate failed (where there is none: a device), or when any device did.",
+    )
     logging: Logging = Field(default=Logging(), description="The run's log.")
     storage: Storage = Field(default=Storage(), description="Where results and backups are kept.")
 

@@ -46,7 +46,7 @@ def shape_session(config: pytest.Config, run: BatchRun) -> None:
         raise pytest.UsageError("--pdb: a batch runs in worker processes, where there is no terminal")
     # -x and --maxfail are ours to keep: xdist asks its scheduler for more items after it has ended the workers.
     config.stash[_MAXFAIL], option.maxfail = option.maxfail or 0, 0
-    limit = min(run.plan.max_concurrent, len(run.plan.devices))
+    limit = min(run.plan.rollout.max_concurrent, len(run.plan.devices))
     # A hard crash in this very process would leave no report: even one device at a time gets a worker.
     asked = option.numprocesses if option.numprocesses is not None else 1
     option.numprocesses = limit if asked in ("auto", "logical") else max(1, min(int(asked), limit))
@@ -124,7 +124,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_auto_num_workers(self) -> int:
-        return min(self._run.plan.max_concurrent, len(self._run.plan.devices))
+        return min(self._run.plan.rollout.max_concurrent, len(self._run.plan.devices))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self) -> DeviceScheduling:

@@ -66,6 +66,7 @@ ByteCount = Annotated[
 ]
 Seconds = Annotated[float, Field(gt=0), Unit("seconds")]
 Pause = Annotated[float, Field(ge=0), Unit("seconds")]
+Percent = Annotated[float, Field(ge=0, le=100), Unit("percent")]
 Baud = Annotated[int, Field(ge=300, le=12_000_000), Unit("baud")]
 Mac = Annotated[str, AfterValidator(_mac)]
 Regex = Annotated[str, AfterValidator(_regex)]

@@ -24,15 +24,9 @@ class NotYet:
     value: object = None
 
 
-_GRADUAL = "gradual rollouts are not built yet"
 _HTTP = "the web service is not built yet"
 
 TABLE: tuple[NotYet, ...] = (
-    NotYet(("strategy",), _GRADUAL, "use `parallel` or `sequential`", value="gradual"),
-    NotYet(("batch_size",), _GRADUAL),
-    NotYet(("success_threshold",), _GRADUAL),
-    NotYet(("quality_gates",), "quality gates are not built yet"),
-    NotYet(("performance_thresholds",), "thresholds of times are not built yet"),
     NotYet(("security",), f"{_HTTP}, and firmware is not scanned yet"),
     NotYet(("performance",), "tuning is not built yet; flash_settings.max_concurrent is the one of these that is"),
     NotYet(("notifications",), "notifications are not built yet"),
@@ -44,7 +38,6 @@ TABLE: tuple[NotYet, ...] = (
     NotYet(("device_types", ANY, "interface"), "boards that appear as drives are not built yet", value="usb"),
     NotYet(("targets", ANY, "connection_info", "host"), "updates over the network are not built yet"),
     NotYet(("targets", ANY, "connection_info", "mount_point"), "boards that appear as drives are not built yet"),
-    NotYet(("error_handling", "circuit_breaker"), "a circuit breaker is not built yet", value=True),
     NotYet(("firmware_validation", "validate_signature"), "signatures are not checked yet", value=True),
     NotYet(
         ("firmware_validation", "verify_checksum"), "checksums are always verified", f"{_LEAVE_OUT}, or true", False

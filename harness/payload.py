@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from drivers import device_types, load_driver
 from drivers.base import BadImage, ImageFacts
 from harness.batch import Virtual
-from harness.checks import Opened
 from harness.config import DeviceTypeSettings
 from harness.firmware import Shelf, UnusableFile, overlaps
 from harness.merge import (
@@ -21,6 +20,7 @@ from harness.merge import (
     type_settings,
     wanted_images,
 )
+from harness.opened import Opened
 from harness.problems import Problem
 from harness.snapshot import DevicePlan, PlannedImage
 from harness.tree import Loc

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.batch import Batch
-from harness.checks import Opened, check
+from harness.checks import check
 from harness.config import Site
-from harness.merge import Merger, Overrides, concurrency, located
+from harness.merge import Merger, Overrides, database, located, setting
+from harness.opened import Opened
 from harness.payload import Payloads
 from harness.problems import BatchFileError
 from harness.reading import Reading, read
+from harness.rollout_plan import policy
 from harness.snapshot import DevicePlan, Plan
 
 __all__ = ["BatchFileError", "DevicePlan", "Overrides", "Plan", "load_plan"]
@@ -54,10 +56,12 @@ def _plan(opened: Opened, devices: tuple[DevicePlan, ...], batch_path: Path, hom
         version=", ".join(dict.fromkeys(device.version for device in devices)),
         batch_file=batch_path.absolute(),
         strategy=batch.strategy,
-        max_concurrent=concurrency(batch, site),
+        rollout=policy(batch, site),
+        rehearsal=opened.merger.overrides.simulate,
+        quarantine_after=setting(batch, site, "error_handling", "quarantine_after"),
         devices=devices,
         runs_dir=located(home, site.storage.runs_dir),
         store_dir=located(home, site.storage.store_dir),
-        ledger=located(home, site.storage.ledger),
+        ledger=database(home, site.storage.ledger),
         log_level=site.logging.log_level,
     )

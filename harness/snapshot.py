@@ -14,6 +14,7 @@ from drivers.virtual.spec import BoardSpec
 from harness.batch import Expect, Strategy
 from harness.config import BackupScope, LogLevel
 from harness.retry import RetryPolicy
+from harness.rollout.policy import RolloutPolicy
 
 
 class _Frozen(BaseModel):
@@ -98,11 +99,13 @@ class Plan(_Frozen):
     version: str  # of all devices; joined by commas where they differ
     batch_file: Path
     strategy: Strategy
-    max_concurrent: int
+    rollout: RolloutPolicy
+    rehearsal: bool  # virtual twins in the place of all boards
+    quarantine_after: int  # failed runs in a row; 0: never
     devices: tuple[DevicePlan, ...]
     runs_dir: Path
     store_dir: Path
-    ledger: Path
+    ledger: str  # a path or a database's URL
     log_level: LogLevel
     digest: str
 

@@ -18,8 +18,8 @@ strategy: gradual
 timeout: abc
 rollback_on_failure: yes
 quality_gates:
-  min_success_rate: 80
-  max_failure_rate: 20
+  min_success_rate: 180
+  max_failures: 20
 expect:
   patterns: [ready, "(["]
 targets:
@@ -48,11 +48,10 @@ ALL_OF_THEM = """\
 batch.yaml:2:1: unknown key 'descripton'; did you mean 'description'?
 batch.yaml:3:16: firmware_file: nowhere.bin does not exist
 batch.yaml:5:10: version: expected text, got 1.10; put it in quotes: "1.10"
-batch.yaml:6:1: strategy: gradual rollouts are not built yet; use `parallel` or `sequential`
 batch.yaml:7:10: timeout: expected a number of seconds, got 'abc'
 batch.yaml:8:22: rollback_on_failure: expected true or false, got 'yes'
-batch.yaml:10:3: quality_gates.min_success_rate: quality gates are not built yet; remove the key
-batch.yaml:11:3: quality_gates.max_failure_rate: quality gates are not built yet; remove the key
+batch.yaml:10:21: quality_gates.min_success_rate: must be at most 100 percent, got 180
+batch.yaml:11:3: quality_gates: unknown key 'max_failures'; did you mean 'max_failure_rate'?
 batch.yaml:13:21: expect.patterns[2]: not a regular expression: unterminated character set at position 1, got '(['
 batch.yaml:15:16: ESP 32: device_id: expected letters, digits, '.', '_' and '-', a letter or digit first, got 'ESP 32'
 batch.yaml:18:18: ESP32_001: device_type: unknown device type 'esp23'; did you mean 'esp32'?
@@ -69,7 +68,7 @@ batch.yaml:30:23: ESP32_003: connection_info.host: updates over the network are 
 batch.yaml:33:32: ESP32_004: virtual.faults[1].fault: expected 'silent', 'line-drop', 'bit-errors', 'wrong-md5', \
 'wrong-chip', 'stuck-in-app', 'slow-erase', 'power-loss', got 'silent-line'
 batch.yaml:33:78: ESP32_004: virtual.faults[2].after_bytes: must be at least 0, got -1
-22 problems; nothing was touched."""
+21 problems; nothing was touched."""
 
 
 def test_all_mistakes_of_a_batch_are_said_at_once_in_the_order_of_the_file(lab: Lab, monkeypatch):
@@ -106,7 +105,7 @@ def test_the_minimal_batch_has_no_mistakes(lab: Lab):
         (("app.bin", "app.bin\ntimeout: 0"), "timeout: must be more than 0 seconds, got 0"),
         (("app.bin", "app.bin\ntimeout: .inf"), "timeout: expected a number of seconds, got '.inf'"),
         (("app.bin", "app.bin\nmax_concurrent: 2.5"), "max_concurrent: expected a whole number, got 2.5"),
-        (("app.bin", "app.bin\nstrategy: all"), "strategy: expected 'parallel' or 'sequential', got 'all'"),
+        (("app.bin", "app.bin\nstrategy: all"), "strategy: expected 'parallel', 'sequential' or 'gradual', got 'all'"),
         (("app.bin", "app.bin\nexpect: soon"), "expect: expected keys and values, got 'soon'"),
         (("app.bin", "app.bin\ntests: mine.py"), "tests: expected a list, got 'mine.py'"),
         (("app.bin", "app.bin\nversion:"), "a key or list item without a value; give it one, or remove it"),

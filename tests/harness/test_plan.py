@@ -92,7 +92,7 @@ def test_the_size_check_can_be_turned_off(lab: Lab):
 def test_results_are_kept_where_the_site_file_says_from_its_own_folder(lab: Lab):
     plan = lab.plan(MINIMAL, site="storage: {runs_dir: r, store_dir: /var/store}\nlogging: {log_level: DEBUG}\n")
     assert (plan.runs_dir, plan.store_dir) == (lab.folder / "r", Path("/var/store"))
-    assert plan.ledger == lab.folder / "runs/ledger.sqlite"
+    assert plan.ledger == str(lab.folder / "runs/ledger.sqlite")
     assert plan.log_level == "DEBUG"
 
 
