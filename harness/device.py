@@ -12,7 +12,8 @@ from drivers.base import DeviceError, Driver, Identity, Segment
 from harness.config import LogLevel
 from harness.deadline import LimitReached, limit
 from harness.journal import Journal, Kind
-from harness.record import ErrorRecord, Outcome, Phase, PhaseOutcome
+from harness.record import DeviceRecord, ErrorRecord, Outcome, Phase, PhaseOutcome
+from harness.recovery import Way, way
 from harness.snapshot import DevicePlan
 
 _PROGRESS_EVERY_S = 0.25  # the live view redraws no faster, and every event is a line in a file
@@ -56,16 +57,21 @@ class Device:
         images: Sequence[Segment],
         journal: Journal,
         run_id: str,
+        found: DeviceRecord,
         log_level: LogLevel = LogLevel.INFO,
     ) -> None:
+        """`found` is what the journal told when it was opened."""
         self.plan = plan
         self.driver = driver
         self.images = tuple(images)
         self.run_id = run_id
-        self.identity: Identity | None = None
-        self.version_before: str | None = None
-        self.touched = False  # something may have been written: from here on a failure must be rolled back
-        self.attempt = 0
+        self.found = found
+        self.way = way(found)
+        self.touched = self.way is not Way.BEGIN
+        """Something may have been written: from here on a failure must be rolled back."""
+        self.identity: Identity | None = found.identity if self.touched else None
+        self.version_before: str | None = found.version_before if self.touched else None
+        self.attempt = len(found.attempts)
         self.journal_fault = ""
         self._journal = journal
         self._log_level = log_level
@@ -87,7 +93,7 @@ class Device:
         except OSError as error:
             self.journal_fault = self.journal_fault or f"the journal could not be written: {error}"
 
-    def start(self, worker: str) -> None:
+    def start(self, worker: str, *, restoring: bool = False) -> None:
         """Raises `OSError` where the journal can not be written: then nothing is begun."""
         self._journal.write(
             Kind.STARTED,
@@ -97,11 +103,12 @@ class Device:
             wanted_version=self.version,
             pid=os.getpid(),
             worker=worker,
+            restoring=restoring,
         )
 
-    def begin_attempt(self, number: int, baud: int) -> None:
-        self.attempt = number
-        self._tell(Kind.ATTEMPT, number=number, baud=baud)
+    def begin_attempt(self, baud: int) -> None:
+        self.attempt += 1
+        self._tell(Kind.ATTEMPT, number=self.attempt, baud=baud)
 
     def identified(self, identity: Identity) -> None:
         self.identity = identity
@@ -112,8 +119,10 @@ class Device:
             self.version_before = version
         self._tell(Kind.VERSION, which=which, version=version)
 
-    def will_retry(self, attempt: int, pause_s: float, error: DeviceError) -> None:
-        self._tell(Kind.RETRY, attempt=attempt, wait_s=round(pause_s, 3), error=error_record(error, None).as_json())
+    def will_retry(self, pause_s: float, error: DeviceError) -> None:
+        self._tell(
+            Kind.RETRY, attempt=self.attempt, wait_s=round(pause_s, 3), error=error_record(error, None).as_json()
+        )
 
     def log(self, line: str, level: LogLevel = LogLevel.INFO) -> None:
         """Add a line to the device's log, which the reports show, unless the site's `log_level` is above `level`."""

@@ -26,8 +26,11 @@ from harness.device import Device
 from harness.journal import Journal
 from harness.locks import PortLock
 from harness.procedure import BoardTest
+from harness.run_reader import device_record
 from harness.snapshot import DevicePlan
 from harness.store import Backup, Store
+
+_LAST_WRITER_S = 30.0
 
 BackupTaker = Callable[[], Backup | None]
 Restorer = Callable[[Backup], int]
@@ -39,8 +42,10 @@ def device(request: pytest.FixtureRequest, device_plan: DevicePlan) -> Iterator[
     run = run_of(request.config)
     driver = drivers.load_driver(device_plan.device_type)
     images = run.folder.images(device_plan)
-    with Journal(run.folder.journal(device_plan.device_id)) as journal:
-        yield Device(device_plan, driver, images, journal, run.folder.run_id, run.plan.log_level)
+    # A run that is resumed may find workers of a killed one, which execnet ends within 15 s.
+    with Journal(run.folder.journal(device_plan.device_id), wait_s=_LAST_WRITER_S) as journal:
+        found = device_record(run.folder, device_plan)
+        yield Device(device_plan, driver, images, journal, run.folder.run_id, found, run.plan.log_level)
 
 
 @pytest.fixture

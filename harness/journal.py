@@ -1,4 +1,4 @@
-"""What is done to one device, on disk before it is done: append-only JSON lines, one file a device.
+"""What is done to one device, on disk before it is done: append-only JSON lines, one file a device, one for the run.
 
 The journal is the truth for live progress, for the reports and for whoever finds the device after a crash. Events that
 decide what state a board is in are fsynced before the journal returns; progress and log lines are not.
@@ -8,6 +8,7 @@ A torn last line (power cut, full disk) is dropped by the reader: what it announ
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import time
@@ -22,7 +23,8 @@ from typing import Any, Self
 class Kind(StrEnum):
     """What an event says."""
 
-    STARTED = "started"  # device_id, device_type, port, wanted_version, pid, worker
+    # of a device
+    STARTED = "started"  # device_id, device_type, port, wanted_version, pid, worker, restoring
     IDENTIFIED = "identified"  # chip, revision, serial, flash_size
     VERSION = "version"  # which: before | after, version
     ATTEMPT = "attempt"  # number, baud
@@ -33,8 +35,15 @@ class Kind(StrEnum):
     CONSOLE = "console"  # text
     RETRY = "retry"  # attempt, wait_s, error
     ENDED = "ended"  # outcome, error, reason
+    # of the run
+    RUN_STARTED = "run-started"  # pid
+    CHOSEN = "chosen"  # devices
+    NOTE = "note"  # text, loud
+    ROLLOUT = "rollout"  # a RolloutState
+    RUN_ENDED = "run-ended"  # interrupted, not_run: device → reason
 
 
+_LOCK_POLL_S = 0.1
 _NOT_DURABLE = frozenset({Kind.PROGRESS, Kind.LOG, Kind.CONSOLE})
 
 
@@ -47,15 +56,38 @@ class Event:
     data: Mapping[str, Any]
 
 
-class Journal:
-    """The writing end. One process writes one device's journal at a time (the port lock sees to it)."""
+class JournalBusy(OSError):
+    """Another process writes this journal."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+
+class Journal:
+    """The writing end. One process writes a journal at a time: its file is locked until it is closed."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, wait_s: float = 0.0) -> None:
+        """Waits up to `wait_s` seconds for another writer to end. Raises `JournalBusy` when it does not, `OSError`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._clock = clock
-        self._torn = self._ends_torn(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._lock(wait_s)
+            self._torn = self._ends_torn(path)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _lock(self, wait_s: float) -> None:
+        """By the kernel, which lets go when the writer dies, and on the file itself: a journal is all that there is."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise JournalBusy(
+                        errno.EAGAIN, "another process still writes this journal", str(self.path)
+                    ) from error
+            time.sleep(_LOCK_POLL_S)
 
     def write(self, kind: Kind, **data: Any) -> None:
         """Append an event; on disk when this returns, unless it is progress, log or console output.
@@ -89,7 +121,7 @@ class Journal:
     @staticmethod
     def _ends_torn(path: Path) -> bool:
         """A writer before us may have died in the middle of a line; ours must not be glued to it."""
-        if not path.exists() or path.stat().st_size == 0:
+        if path.stat().st_size == 0:
             return False
         with path.open("rb") as file:
             file.seek(-1, os.SEEK_END)

@@ -156,11 +156,6 @@ def located(folder: Path, path: Path) -> Path:
     return Path(os.path.abspath(folder / os.path.expanduser(path)))  # noqa: PTH100, PTH111 — pathlib's raise for unknown users
 
 
-def database(folder: Path, name: str) -> str:
-    """The ledger's file, absolute, or its URL as it is."""
-    return name if "://" in name else str(located(folder, Path(name)))
-
-
 def concurrency(batch: Batch, site: Site) -> int:
     if batch.strategy is Strategy.SEQUENTIAL:
         return 1

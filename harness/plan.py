@@ -7,12 +7,13 @@ from pathlib import Path
 from harness.batch import Batch
 from harness.checks import check
 from harness.config import Site
-from harness.merge import Merger, Overrides, database, located, setting
+from harness.merge import Merger, Overrides, setting
 from harness.opened import Opened
 from harness.payload import Payloads
 from harness.problems import BatchFileError
 from harness.reading import Reading, read
 from harness.rollout_plan import policy
+from harness.site import ledger_problems, located_storage
 from harness.snapshot import DevicePlan, Plan
 
 __all__ = ["BatchFileError", "DevicePlan", "Overrides", "Plan", "load_plan"]
@@ -33,6 +34,8 @@ def load_plan(
     merger = Merger(batch.model, site.model or Site(), overrides or Overrides(), batch_path.absolute().parent)
     opened = Opened(merger, batch.source, site.source)
     problems += check(opened)
+    if site.source:
+        problems += ledger_problems(opened.site.storage, site.source)
     payloads = Payloads(opened)
     devices = [device for index in range(len(batch.model.targets)) if (device := payloads.device(index))]
     problems += payloads.problems
@@ -50,6 +53,7 @@ def _as_shown(path: Path) -> Path:
 
 def _plan(opened: Opened, devices: tuple[DevicePlan, ...], batch_path: Path, home: Path) -> Plan:
     batch, site = opened.batch, opened.site
+    places = located_storage(home, site.storage)
     return Plan.sealed(
         batch_name=batch.name,
         description=batch.description,
@@ -60,8 +64,8 @@ def _plan(opened: Opened, devices: tuple[DevicePlan, ...], batch_path: Path, hom
         rehearsal=opened.merger.overrides.simulate,
         quarantine_after=setting(batch, site, "error_handling", "quarantine_after"),
         devices=devices,
-        runs_dir=located(home, site.storage.runs_dir),
-        store_dir=located(home, site.storage.store_dir),
-        ledger=database(home, site.storage.ledger),
+        runs_dir=places.runs_dir,
+        store_dir=places.store_dir,
+        ledger=places.ledger,
         log_level=site.logging.log_level,
     )

@@ -4,7 +4,7 @@
                                                                         ↘ anything failed → rollback
 
 It ends in one of the states of `Outcome`: on the new firmware, verified; on the firmware that it had, verified; or
-in an emergency, which is said aloud.
+in an emergency, which is said aloud. A device that was cut short in an earlier try goes on as `recovery` says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from harness.console import Console
 from harness.deadline import limit
 from harness.device import Device, Ending, PhaseNotes, as_device_error, error_record
 from harness.locks import PortLock
-from harness.record import Outcome, Phase
+from harness.record import ErrorRecord, Outcome, Phase
+from harness.recovery import Way, why_restored
 from harness.store import Backup, Store, StoreError, digest
 
 _RESET_LIMIT_S = 15.0  # for a last reset on the way out; nothing depends on it
@@ -69,14 +70,45 @@ class Procedure:
         """
         try:
             with limit(self._limits.device_s, "the whole device"):
-                self._device.start(self._tools.worker)
-                self._lock()
-                retry.call(self._attempt, self._plan.retry_policy, self._before_retry)
-                self._boot()
-                self._test()
-                return self._commit()
+                self._begin()
+                if self._device.way is not Way.RESTORE:
+                    return self._update()
         except BaseException as error:  # noqa: BLE001  (the item's boundary: no fault may leave a board half-written)
-            return self._after_failure(as_device_error(error))
+            return self._after_failure(error_record(as_device_error(error), self._phase))
+        return self._after_failure(why_restored(self._device.found))
+
+    def restore(self) -> Ending:
+        """Take back an update that went well: the rollout as a whole has failed. Nothing is raised, as in `run`."""
+        try:
+            self._begin(restoring=True)
+            if self._backup is None:
+                return Ending(Outcome.UPDATED, reason="not restored: there is no backup of it")
+            return Ending(Outcome.RESTORED, reason=self._roll_back(self._backup))
+        except BaseException as error:  # noqa: BLE001  (as in `run`)
+            record = error_record(as_device_error(error), self._phase)
+            if self._phase is Phase.ROLLBACK:
+                return Ending(Outcome.EMERGENCY, record, f"the rollback failed: {record.message}")
+            return Ending(Outcome.UPDATED, record, f"not restored: {record.message}")
+
+    def _begin(self, *, restoring: bool = False) -> None:
+        self._device.start(self._tools.worker, restoring=restoring)
+        self._lock()
+        if restoring or self._device.way is not Way.BEGIN:
+            self._backup = self._backup_of_before()
+
+    def _backup_of_before(self) -> Backup | None:
+        """Taken before the board was first written to; without it, finishing is still worth a try."""
+        try:
+            return self._tools.store.load(self._device.run_id, self._device.device_id)
+        except StoreError as error:
+            self._device.log(f"the backup can not be used: {error}", LogLevel.ERROR)
+            return None
+
+    def _update(self) -> Ending:
+        retry.call(self._attempt, self._plan.retry_policy, self._before_retry)
+        self._boot()
+        self._test()
+        return self._commit()
 
     def _enter(self, phase: Phase, limit_s: float) -> AbstractContextManager[PhaseNotes]:
         self._phase = phase
@@ -87,15 +119,15 @@ class Procedure:
             self._tools.lock.acquire(self._limits.lock_s, lambda text: self._device.log(text, LogLevel.WARNING))
             notes.detail = self._tools.lock.port
 
-    def _before_retry(self, attempt: int, pause_s: float, error: DeviceError) -> None:
-        self._device.will_retry(attempt, pause_s, error)
+    def _before_retry(self, _attempt: int, pause_s: float, error: DeviceError) -> None:
+        self._device.will_retry(pause_s, error)
         if self._session.slow_down():
             self._device.log(f"next attempt at {self._session.flash_baudrate} baud", LogLevel.WARNING)
 
-    def _attempt(self, number: int) -> None:
-        self._device.begin_attempt(number, self._session.flash_baudrate)
+    def _attempt(self, _number: int) -> None:
+        self._device.begin_attempt(self._session.flash_baudrate)
         self._identify()
-        if self._backup is None:
+        if self._backup is None and self._device.way is Way.BEGIN:  # what is half-written is nobody's backup
             self._take_backup()
         self._flash()
         self._verify()
@@ -188,11 +220,12 @@ class Procedure:
             self._device.log(f"later backups will read this firmware from the board: {error}", LogLevel.WARNING)
         return Ending(Outcome.UPDATED if self._device.touched else Outcome.UNCHANGED)
 
-    def _after_failure(self, error: DeviceError) -> Ending:
-        record = error_record(error, self._phase)
+    def _after_failure(self, record: ErrorRecord) -> Ending:
         if not self._device.touched:
             self._start_application()
             return Ending(Outcome.UNTOUCHED, record)
+        if not self._tools.lock.is_held:
+            return Ending(Outcome.EMERGENCY, record, "half-written earlier, and its port could not be had now")
         if not self._plan.rollback:
             return Ending(Outcome.EMERGENCY, record, "written but not good, and rollback_on_failure is off")
         if self._backup is None:

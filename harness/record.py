@@ -162,12 +162,16 @@ class DeviceRecord:
         return None if self.started is None or self.ended is None else self.ended - self.started
 
     @property
+    def uncertain_phases(self) -> tuple[PhaseRecord, ...]:
+        """The phases since it was last certain which firmware the board is on."""
+        return self.phases[self.begun_at if self.known.is_certain else 0 :]
+
+    @property
     def was_written(self) -> bool:
-        """Whether something may have been written since its state was last certain."""
-        begun_at = self.begun_at if self.known.is_certain else 0
+        """Whether something may have been written since then."""
         return any(
             phase.phase in WRITING_PHASES and phase.outcome is not PhaseOutcome.SKIPPED
-            for phase in self.phases[begun_at:]
+            for phase in self.uncertain_phases
         )
 
     def phase_seconds(self, phase: Phase) -> float | None:

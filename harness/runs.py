@@ -2,7 +2,9 @@
 
 runs/<id>/plan.json              what was asked for; nothing changes it once the run has begun
           images/<sha256>.bin    the firmware, as it was when the run began
-          devices/<device>.jsonl the journals
+          devices/<device>.jsonl the journals, run.jsonl that of the run as a whole
+          control/               what a running run is told: cancel, approve
+          run.lock               held by its controller
           report.html  junit.xml  report.json
 runs/latest                      a link to the newest run
 """
@@ -32,6 +34,10 @@ class RunFolder:
     @property
     def plan_file(self) -> Path:
         return self.path / "plan.json"
+
+    @property
+    def run_journal(self) -> Path:
+        return self.path / "run.jsonl"
 
     @property
     def html(self) -> Path:

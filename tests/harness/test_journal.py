@@ -7,13 +7,14 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.journal import Follower, Journal, Kind, parse, read
+from harness.journal import Follower, Journal, JournalBusy, Kind, parse, read
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 
@@ -119,3 +120,43 @@ def test_a_follower_gets_every_event_once_wherever_its_looks_fall(
 
     assert seen == lines
     assert follower.new_events() == ()
+
+
+_WRITER = """
+import sys
+import threading
+from harness.journal import Journal, Kind
+from pathlib import Path
+with Journal(Path(sys.argv[1])) as journal:
+    journal.write(Kind.LOG, text="first")
+    print("open", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def start_writer(path: Path) -> subprocess.Popen[str]:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout.readline() == "open\n"
+    return writer
+
+
+def test_a_journal_has_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    writer = start_writer(path)
+    with pytest.raises(JournalBusy, match="another process still writes this journal"):
+        Journal(path)
+    writer.communicate("\n")
+    write(path, "second")
+    assert texts(path) == ["first", "second"]
+
+
+def test_a_killed_writers_journal_is_free_when_it_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    writer = start_writer(path)
+    threading.Timer(0.2, writer.kill).start()
+    with Journal(path, wait_s=30) as journal:
+        journal.write(Kind.LOG, text="second")
+    writer.communicate()
+    assert texts(path) == ["first", "second"]
