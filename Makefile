@@ -24,10 +24,12 @@ schema: .venv/.ready
 	$(BIN)/batch-flash schema > docs/batch.schema.json
 	$(BIN)/batch-flash schema --site > docs/site.schema.json
 
-# Debian packages of the tests: a browser, to look at the report as a person does. The product itself needs none.
+# Debian packages of the tests: a browser, to look at the report as a person does, and a database that several machines
+# can share. The product itself needs none.
 .PHONY: debian
 debian:
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || sh .ci/debian-packages
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -d /usr/lib/postgresql \
+		|| sh .ci/debian-packages
 
 .venv/.ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

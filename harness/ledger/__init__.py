@@ -1,5 +1,11 @@
-"""The history of runs: what became of which device, when, and how long it took. One writer a run, the controller."""
+"""The history of runs: what became of which device, when, and how long it took; and the devices that are skipped.
 
-from harness.ledger.ledger import HistoryEntry, Ledger, LedgerError, RunSummary
+One writer a run, the controller. In a SQLite file, or in a PostgreSQL database that several machines share.
+"""
 
-__all__ = ["HistoryEntry", "Ledger", "LedgerError", "RunSummary"]
+from harness.ledger.errors import LedgerError
+from harness.ledger.history import HistoryEntry, RunSummary
+from harness.ledger.ledger import Ledger
+from harness.ledger.quarantine import QuarantineEntry
+
+__all__ = ["HistoryEntry", "Ledger", "LedgerError", "QuarantineEntry", "RunSummary"]

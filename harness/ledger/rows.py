@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from drivers.base import Identity
-from harness.ledger.models import AttemptRow, DeviceRow, PhaseRow, RunRow
+from harness.ledger.models import AttemptRow, DeviceRow, EventRow, PhaseRow, RunRow
 from harness.record import (
     Attempt,
     DeviceRecord,
@@ -14,8 +15,15 @@ from harness.record import (
     Phase,
     PhaseOutcome,
     PhaseRecord,
+    RunNote,
     RunRecord,
 )
+from harness.rollout.state import RolloutState
+
+
+class EventKind(StrEnum):
+    NOTE = "note"
+    WARNING = "warning"
 
 
 def run_row(run: RunRecord) -> RunRow:
@@ -29,23 +37,34 @@ def run_row(run: RunRecord) -> RunRow:
         started=run.started,
         ended=run.ended,
         simulated=run.simulated,
+        rehearsal=run.rehearsal,
         interrupted=run.interrupted,
         total_count=len(run.devices),
         success_count=sum(device.outcome.succeeded for device in run.devices),
         failure_count=sum(device.outcome.failed for device in run.devices),
-        devices=[_device_row(position, device) for position, device in enumerate(run.devices)],
+        restored_count=len(run.with_outcome(Outcome.RESTORED)),
+        rollout=run.rollout.model_dump(mode="json"),
+        devices=[_device_row(position, device, run) for position, device in enumerate(run.devices)],
+        events=[_event_row(position, note) for position, note in enumerate(run.notes)],
     )
 
 
-def _device_row(position: int, device: DeviceRecord) -> DeviceRow:
+def _event_row(position: int, note: RunNote) -> EventRow:
+    kind = EventKind.WARNING if note.loud else EventKind.NOTE
+    return EventRow(position=position, at=note.at, kind=str(kind), text=note.text)
+
+
+def _device_row(position: int, device: DeviceRecord, run: RunRecord) -> DeviceRow:
     identity = device.identity
     return DeviceRow(
         position=position,
+        wave=run.rollout.wave_of(device.device_id),
         device_id=device.device_id,
         device_type=device.device_type,
         port=device.port,
         wanted_version=device.wanted_version,
         outcome=str(device.outcome),
+        update_outcome=str(device.update_outcome),
         chip=identity.chip if identity else None,
         revision=identity.revision if identity else None,
         serial=identity.serial if identity else None,
@@ -101,7 +120,14 @@ def run_record(row: RunRow) -> RunRecord:
         devices=tuple(device_record(device) for device in row.devices),
         simulated=row.simulated,
         interrupted=row.interrupted,
+        rehearsal=row.rehearsal,
+        rollout=RolloutState.model_validate(row.rollout),
+        notes=tuple(_note(event) for event in row.events),
     )
+
+
+def _note(row: EventRow) -> RunNote:
+    return RunNote(row.at, row.text, loud=row.kind == EventKind.WARNING)
 
 
 def device_record(row: DeviceRow) -> DeviceRecord:
@@ -111,6 +137,7 @@ def device_record(row: DeviceRow) -> DeviceRecord:
         port=row.port,
         wanted_version=row.wanted_version,
         outcome=Outcome(row.outcome),
+        update_outcome=Outcome(row.update_outcome),
         identity=_identity(row),
         version_before=row.version_before,
         version_after=row.version_after,
