@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine
-
-from harness.ledger.errors import Advice
 
 
 class Backend(Protocol):
@@ -17,9 +15,11 @@ class Backend(Protocol):
 
     name: str
     """For messages: never with a password."""
-    advice: ClassVar[Advice]
     reads: Engine
     writes: Engine
+
+    def advise(self, error: BaseException) -> str:
+        """What a user can do about an error of the driver or of a file, in words."""
 
     def exists(self) -> bool:
         """Whether there is something to connect to; False only where that is certain. Makes nothing."""

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from filelock import Timeout
 from sqlalchemy.exc import SQLAlchemyError
-
-Advice = Mapping[str, str]
-"""What to do, by a sign in the database's own message; the first that is found counts, "" is for all others."""
 
 
 class LedgerError(Exception):
@@ -18,16 +14,17 @@ class LedgerError(Exception):
 
 
 @contextmanager
-def explained(name: str, advice: Advice) -> Iterator[None]:
-    """Every error of the database, its driver and its files as a `LedgerError`."""
+def explained(name: str, advise: Callable[[BaseException], str]) -> Iterator[None]:
+    """Every error of the database, its driver and its files as a `LedgerError`; `advise` says what to do about it."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError, Timeout, ValueError) as error:
-        cause = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise LedgerError(f"the ledger {name} can not be used: {cause}; {_advice(cause, error, advice)}") from error
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise LedgerError(f"the ledger {name} can not be used: {_line(cause)}; {advise(cause)}") from error
+    except ValueError as error:
+        advice = "a newer version wrote it, or somebody changed it by hand: update batch-flash"
+        raise LedgerError(f"the ledger {name} can not be understood: {_line(error)}; {advice}") from error
 
 
-def _advice(cause: str, error: Exception, advice: Advice) -> str:
-    if isinstance(error, ValueError):
-        return "its rows do not say what this version of batch-flash can read: update batch-flash"
-    return next(words for sign, words in advice.items() if sign in cause.lower())
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -28,7 +28,7 @@ class Ledger:
 
     def __init__(self, address: Path | str, *, create: bool = True) -> None:
         self._backend = backend_of(address)
-        with explained(self._backend.name, self._backend.advice):
+        with explained(self._backend.name, self._backend.advise):
             if not self._is_current():
                 self._prepare(create)
 
@@ -106,11 +106,11 @@ class Ledger:
     @contextmanager
     def _reading(self) -> Iterator[Session]:
         backend = self._backend
-        with explained(backend.name, backend.advice), Session(backend.reads) as session, session.begin():
+        with explained(backend.name, backend.advise), Session(backend.reads) as session, session.begin():
             yield session
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
         backend = self._backend
-        with explained(backend.name, backend.advice), Session(backend.writes) as session, session.begin():
+        with explained(backend.name, backend.advise), Session(backend.writes) as session, session.begin():
             yield session

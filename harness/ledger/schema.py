@@ -44,10 +44,13 @@ def upgrade(connection: Connection, name: str) -> None:
 
     config = _config(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found not in {None, *known} or (found is None and _user_version(connection) > _BEFORE_MIGRATIONS):
+    unmigrated = _user_version(connection) if found is None else 0
+    if found not in {None, *known} or unmigrated > _BEFORE_MIGRATIONS:
         raise LedgerError(f"the ledger {name} was written by a newer version: update batch-flash")
-    if found is None and not is_empty(connection):
+    if unmigrated == _BEFORE_MIGRATIONS:
         command.stamp(config, _FIRST)
+    elif found is None and not is_empty(connection):
+        raise LedgerError(f"{name} is no ledger: it has a table `runs` of something else; choose another place")
     command.upgrade(config, "head")
 
 

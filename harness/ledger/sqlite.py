@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
-from harness.ledger.errors import Advice, LedgerError
+from harness.ledger.errors import LedgerError
 
 BUSY_S = 60.0
-"""How long a writer waits for the others; a record of a thousand devices takes about a second."""
+"""How long a writer waits for the others, unless the URL says it (`?timeout=`); 1000 devices take about a second."""
 
 _DAMAGED = "if it is damaged, move it away: the next run begins a new one, and the runs' journals are kept"
 _FOLDER = "check that the file and its folder can be written to, and that the disk is not full"
-_BUSY = f"another process has held it for {BUSY_S:.0f} s: try again, and see what is at work on it"
+_BUSY = "another process holds it: try again, and see what is at work on it"
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+    sqlite3.SQLITE_CANTOPEN: _FOLDER,
+    sqlite3.SQLITE_FULL: _FOLDER,
+    sqlite3.SQLITE_IOERR: _FOLDER,
+    sqlite3.SQLITE_PERM: _FOLDER,
+    sqlite3.SQLITE_READONLY: _FOLDER,
+}
 
 
 class SqliteFile:
     """Written ahead (WAL), so that readers and the writer do not wait for each other."""
-
-    advice: ClassVar[Advice] = {
-        "malformed": _DAMAGED,
-        "not a database": _DAMAGED,
-        "disk i/o": _FOLDER,  # also what a full disk is called, where SQLite can not tell
-        "full": _FOLDER,
-        "no space": _FOLDER,
-        "too large": _FOLDER,
-        "unable to open": _FOLDER,
-        "readonly": _FOLDER,
-        "read-only": _FOLDER,
-        "denied": _FOLDER,
-        "lock": _BUSY,
-        "no such": _DAMAGED,
-        "": "check that it is a ledger and that its folder can be written to",
-    }
 
     def __init__(self, url: URL) -> None:
         if not url.database or url.database == ":memory:":
             raise LedgerError("a ledger in memory would be forgotten at the end of each run: name a file")
         self._path = Path(url.database)
         self.name = str(self._path)
-        self.writes = create_engine(url, connect_args={"timeout": BUSY_S}, poolclass=NullPool)
+        told = url.update_query_dict({"timeout": url.query.get("timeout", str(BUSY_S))})
+        self.writes = create_engine(told, poolclass=NullPool)
         event.listen(self.writes, "connect", _on_connect)
         event.listen(self.writes, "begin", _on_begin)
         self.reads: Engine = self.writes.execution_options(reads=True)
+
+    def advise(self, error: BaseException) -> str:
+        if isinstance(error, Timeout):
+            return _BUSY
+        if isinstance(error, OSError):
+            return _FOLDER
+        extended: int = getattr(error, "sqlite_errorcode", 0)
+        return _ADVICE.get(extended & 0xFF, _DAMAGED)  # the primary code, https://sqlite.org/rescode.html
 
     def exists(self) -> bool:
         return self._path.exists()

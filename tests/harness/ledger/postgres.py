@@ -19,6 +19,11 @@ import psycopg
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 
+_WHO_MAY_CONNECT = """
+host all careful 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+"""
+
 
 @dataclass
 class Server:
@@ -28,9 +33,13 @@ class Server:
     def new_database(self) -> str:
         """The URL of an empty database."""
         name = f"ledger_{next(self._numbers)}"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
+
+    def execute(self, *statements: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
 
     def url(self, database: str, user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
@@ -52,6 +61,7 @@ def running_server() -> Iterator[Server]:
         data = folder / "data"
         initdb = [BINARIES[-1] / "initdb", "--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", data]
         subprocess.run(initdb, cwd=folder, check=True, capture_output=True, **as_user)
+        (data / "pg_hba.conf").write_text(_WHO_MAY_CONNECT)
         settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off"}
         options = [f"--{name}={value}" for name, value in settings.items()]
         log = (folder / "log").open("wb")
