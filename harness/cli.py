@@ -6,6 +6,9 @@ import click
 
 from harness.commands.bench import bench
 from harness.commands.check import check
+from harness.commands.history import history
+from harness.commands.quarantine import quarantine
+from harness.commands.runs import runs
 from harness.commands.schema import schema
 
 
@@ -17,4 +20,7 @@ def main() -> None:
 
 main.add_command(bench)
 main.add_command(check)
+main.add_command(history)
+main.add_command(quarantine)
+main.add_command(runs)
 main.add_command(schema)
