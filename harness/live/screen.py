@@ -25,6 +25,7 @@ _STYLES = {
     Outcome.UNCHANGED: "green",
     Outcome.ROLLED_BACK: "yellow",
     Outcome.UNTOUCHED: "red",
+    Outcome.RESTORED: "yellow",
     Outcome.EMERGENCY: "bold white on red",
 }
 

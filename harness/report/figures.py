@@ -1,6 +1,7 @@
 """A run in numbers. Pure; every report takes its figures from here, so that no two of them differ.
 
-success = updated + unchanged; failure = rolled-back + untouched + emergency; devices that did not run are neither.
+success = updated + unchanged; failure = rolled-back + untouched + emergency; a device that did not run is neither, and
+one that was restored did not fail, but counts against the success rate: a fleet that was taken back is no success.
 """
 
 from __future__ import annotations
@@ -46,13 +47,17 @@ class Figures:
         return sum(self.count(outcome) for outcome in Outcome if outcome.failed)
 
     @property
+    def restored(self) -> int:
+        return self.count(Outcome.RESTORED)
+
+    @property
     def skipped(self) -> int:
         return self.count(Outcome.NOT_RUN)
 
     @property
     def success_rate(self) -> float:
         """Percent of the devices that ran to an end; 0 where none did."""
-        ran = self.success + self.failure
+        ran = self.success + self.failure + self.restored
         return 100.0 * self.success / ran if ran else 0.0
 
 

@@ -21,6 +21,8 @@ _RESULTS = {
     Outcome.UNCHANGED: "Passed",
     Outcome.ROLLED_BACK: "Failed",
     Outcome.UNTOUCHED: "Failed",
+    Outcome.RESTORED: "Skipped",
+    Outcome.RESTORED: "Failed",
     Outcome.EMERGENCY: "Failed",
     Outcome.RUNNING: "Error",
     Outcome.NOT_RUN: "Skipped",

@@ -16,6 +16,8 @@ from harness.report.figures import rate
 from harness.report.files import write_text
 
 _AS_ERROR = frozenset({Outcome.UNTOUCHED, Outcome.EMERGENCY, Outcome.RUNNING})
+_AS_SKIPPED = frozenset({Outcome.RESTORED, Outcome.NOT_RUN})
+"""Neither: a restored board did nothing wrong, but whoever counts the passed cases must not take it for updated."""
 
 
 def write(record: RunRecord, path: Path) -> None:
@@ -52,8 +54,9 @@ def _device(parent: ET.Element, run: RunRecord, device: DeviceRecord) -> None:
 
 
 def _verdict(case: ET.Element, run: RunRecord, device: DeviceRecord) -> None:
-    if device.outcome is Outcome.NOT_RUN:
-        case.append(_element("skipped", message=device.reason or "did not run"))
+    if device.outcome in _AS_SKIPPED:
+        why = words.state(device) if device.outcome is Outcome.RESTORED else device.reason or "did not run"
+        case.append(_element("skipped", message=why))
     elif not device.outcome.succeeded:
         tag = "error" if device.outcome in _AS_ERROR else "failure"
         kind = f"{device.error.category}: {device.error.kind}" if device.error else str(device.outcome)
@@ -125,7 +128,7 @@ def _suite(
 ) -> ET.Element:
     counts = _counts(tuple(devices))
     suite = _element("testsuite", name=name, **counts)
-    suite.set("skipped", str(sum(device.outcome is Outcome.NOT_RUN for device in devices)))
+    suite.set("skipped", str(sum(device.outcome in _AS_SKIPPED for device in devices)))
     suite.set("time", f"{seconds or 0:.3f}")
     if started is not None:
         suite.set("timestamp", words.moment(started))

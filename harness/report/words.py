@@ -13,6 +13,8 @@ OUTCOME_WORDS = {
     Outcome.UNCHANGED: "unchanged",
     Outcome.ROLLED_BACK: "rolled back",
     Outcome.UNTOUCHED: "untouched",
+    Outcome.RESTORED: "restored",
+    Outcome.RESTORED: "restored",
     Outcome.EMERGENCY: "EMERGENCY",
     Outcome.RUNNING: "running",
     Outcome.NOT_RUN: "not run",
@@ -22,6 +24,8 @@ OUTCOME_SIGNS = {
     Outcome.UNCHANGED: "=",
     Outcome.ROLLED_BACK: "↩",
     Outcome.UNTOUCHED: "✘",
+    Outcome.RESTORED: "↺",
+    Outcome.RESTORED: "↶",
     Outcome.EMERGENCY: "⚠",
     Outcome.RUNNING: "…",
     Outcome.NOT_RUN: "○",
@@ -122,6 +126,10 @@ def state(device: DeviceRecord) -> str:
         Outcome.UNCHANGED: f"was on {now} already, verified; nothing was written",
         Outcome.ROLLED_BACK: f"back on {had}: {device.reason}" if device.reason else f"back on {had}, verified",
         Outcome.UNTOUCHED: f"nothing was written: still on {had}",
+        Outcome.RESTORED: f"taken back to {had}: {device.reason}"
+        if device.reason
+        else f"taken back to {had}, verified",
+        Outcome.RESTORED: f"back on {had}, since the rollout failed",
         Outcome.EMERGENCY: "on neither firmware, or nobody knows",
         Outcome.RUNNING: "not finished",
         Outcome.NOT_RUN: "did not run",
