@@ -22,7 +22,6 @@ _RESULTS = {
     Outcome.ROLLED_BACK: "Failed",
     Outcome.UNTOUCHED: "Failed",
     Outcome.RESTORED: "Skipped",
-    Outcome.RESTORED: "Failed",
     Outcome.EMERGENCY: "Failed",
     Outcome.RUNNING: "Error",
     Outcome.NOT_RUN: "Skipped",

@@ -14,7 +14,6 @@ OUTCOME_WORDS = {
     Outcome.ROLLED_BACK: "rolled back",
     Outcome.UNTOUCHED: "untouched",
     Outcome.RESTORED: "restored",
-    Outcome.RESTORED: "restored",
     Outcome.EMERGENCY: "EMERGENCY",
     Outcome.RUNNING: "running",
     Outcome.NOT_RUN: "not run",
@@ -25,7 +24,6 @@ OUTCOME_SIGNS = {
     Outcome.ROLLED_BACK: "↩",
     Outcome.UNTOUCHED: "✘",
     Outcome.RESTORED: "↺",
-    Outcome.RESTORED: "↶",
     Outcome.EMERGENCY: "⚠",
     Outcome.RUNNING: "…",
     Outcome.NOT_RUN: "○",
@@ -129,7 +127,6 @@ def state(device: DeviceRecord) -> str:
         Outcome.RESTORED: f"taken back to {had}: {device.reason}"
         if device.reason
         else f"taken back to {had}, verified",
-        Outcome.RESTORED: f"back on {had}, since the rollout failed",
         Outcome.EMERGENCY: "on neither firmware, or nobody knows",
         Outcome.RUNNING: "not finished",
         Outcome.NOT_RUN: "did not run",
