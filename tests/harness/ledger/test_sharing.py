@@ -33,6 +33,17 @@ for n in range(int(runs)):
         print(ledger.release(device_id, f"writer {number}", mine.started), flush=True)
 """
 
+_RECORDER = """
+import itertools, pickle, sys
+from dataclasses import replace
+from harness.ledger import Ledger
+
+ledger, run = Ledger(sys.argv[1]), pickle.loads(bytes.fromhex(sys.argv[2]))
+for n in itertools.count():
+    ledger.record(replace(run, run_id=f"run-{n}"))
+    print(f"run-{n}", flush=True)
+"""
+
 
 def write_at_once(address: str, run: RunRecord) -> None:
     """Each writer records its runs, as they begin and as they end; errors would stand on stderr."""
@@ -95,3 +106,18 @@ def test_runs_quarantine_a_device_once_and_agree_on_who_is_in(address: str, run:
     interrupted = {"ESP32_007"}
     assert {device.device_id for device in run.devices if device.outcome is Outcome.NOT_RUN} == {"ESP32_008"}
     assert Ledger(address).quarantined().keys() | {"ESP32_004"} == failed - interrupted
+
+
+def test_a_writer_that_is_killed_leaves_all_that_it_had_recorded_and_holds_nobody_up(address: str, run: RunRecord):
+    command = [sys.executable, "-c", _RECORDER, address, pickle.dumps(run).hex()]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    recorded = [writer.stdout.readline().strip() for _ in range(3)]
+    writer.kill()  # in the middle of the next one
+    recorded += writer.communicate()[0].split()
+
+    ledger = Ledger(address)
+    assert {each.run_id for each in ledger.runs()} >= set(recorded)
+    assert all(len(kept.devices) == len(run.devices) for each in ledger.runs() if (kept := ledger.run(each.run_id)))
+    ledger.record(run)
+    assert ledger.run(run.run_id) == as_kept(run)
