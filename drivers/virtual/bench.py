@@ -1,12 +1,14 @@
 """The bench's process: hosts the boards of a spec until it is told to end.
 
 `python -m drivers.virtual.bench` is what `client.Bench` starts; messages.py says what is spoken. The end of stdin ends
-the bench, so that it never outlives its owner. `serve` is the same in the foreground, for who starts it by hand.
+the bench, so that it does not outlive its owner for long: boards do not vanish when a program dies, so they stay while a
+client works on one. `serve` is the same in the foreground, for who starts it by hand.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,11 +17,14 @@ from contextlib import ExitStack
 from pydantic import TypeAdapter, ValidationError
 
 from drivers.virtual.errors import BenchError
-from drivers.virtual.messages import Answer, BoardPorts, Order, PowerOrder
+from drivers.virtual.messages import Answer, BoardPorts, EndOrder, Order, PowerOrder
 from drivers.virtual.spec import BenchSpec
 from drivers.virtual.station import Station
 
 OnReady = Callable[[Mapping[str, BoardPorts]], None]
+_LINGER_S = 20.0
+_BETWEEN_CLIENTS_S = 2.0  # a driver closes its port and opens it again
+_LINGER_POLL_S = 0.1
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 
 
@@ -31,7 +36,9 @@ class _Bench:
         if repeated:
             raise BenchError(f"more than one board is called {', '.join(sorted(repeated))}")
         with ExitStack() as opened:
-            self._stations = {board.board_id: opened.enter_context(Station(board, spec.state)) for board in spec.boards}
+            self._stations = {
+                board.board_id: opened.enter_context(Station(board, spec.state, spec.wait_s)) for board in spec.boards
+            }
             self._close = opened.pop_all().close
 
     async def open(self) -> dict[str, BoardPorts]:
@@ -52,6 +59,10 @@ class _Bench:
         except (ValidationError, BenchError) as error:
             return Answer(error=str(error))
         return Answer()
+
+    @property
+    def is_in_use(self) -> bool:
+        return any(station.is_in_use for station in self._stations.values())
 
     def _station(self, board_id: str) -> Station:
         try:
@@ -92,7 +103,29 @@ async def _obey_stdin(bench: _Bench, ports: dict[str, BoardPorts]) -> None:
     _say(Answer(boards=ports))
     orders = await _stdin()
     while line := await orders.readline():
+        if _is_end(line):
+            return
         _say(bench.obey(line))
+    await _linger(bench)
+
+
+def _is_end(line: bytes) -> bool:
+    try:
+        EndOrder.model_validate_json(line)
+    except ValidationError:
+        return False
+    return True
+
+
+async def _linger(bench: _Bench) -> None:
+    """The owner has died: its workers, which outlive it for 15 s at most, go on with their boards."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _LINGER_S
+    last_used = loop.time() if bench.is_in_use else -math.inf
+    while loop.time() < min(end, last_used + _BETWEEN_CLIENTS_S):
+        await asyncio.sleep(_LINGER_POLL_S)
+        if bench.is_in_use:
+            last_used = loop.time()
 
 
 async def _stdin() -> asyncio.StreamReader:

@@ -13,7 +13,7 @@ from typing import Self
 from pydantic import BaseModel
 
 from drivers.virtual.errors import BenchError
-from drivers.virtual.messages import Answer, BoardPorts, FaultsOrder, PowerOrder
+from drivers.virtual.messages import Answer, BoardPorts, EndOrder, FaultsOrder, PowerOrder
 from drivers.virtual.spec import BenchSpec, Fault
 
 __all__ = ["Bench", "BenchError", "BoardPorts"]
@@ -60,7 +60,9 @@ class Bench:
         """End the bench; its boards' flash stays."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # it ended before
+        with contextlib.suppress(OSError, ValueError):  # it ended before
+            self._process.stdin.write(EndOrder().model_dump_json() + "\n")
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
             self._process.wait(_STOP_S)

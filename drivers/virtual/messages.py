@@ -35,6 +35,12 @@ class PowerOrder(_Message):
     on: bool
 
 
+class EndOrder(_Message):
+    """The bench is not needed any more; no answer. Without it, the end of stdin means that the owner has died."""
+
+    order: Literal["end"] = "end"
+
+
 class FaultsOrder(_Message):
     """Replace a board's faults."""
 

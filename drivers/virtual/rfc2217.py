@@ -169,6 +169,10 @@ class Rfc2217Port:
         self._client = connection
         return True
 
+    @property
+    def is_in_use(self) -> bool:
+        return self._client is not None
+
     def release(self, connection: _Connection) -> None:
         """The client is gone."""
         if self._client is connection:

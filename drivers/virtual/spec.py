@@ -108,3 +108,4 @@ class BenchSpec(_Data):
 
     state: Path
     boards: tuple[BoardSpec, ...]
+    wait_s: float = Field(default=0.0, ge=0)  # seconds to wait for another bench that has one of the boards

@@ -24,8 +24,10 @@ from drivers.virtual.spec import BoardSpec, Fault, WrongChip
 class Station:
     """A context manager: its folder is locked from beginning to end. Raises BenchError when it can not begin."""
 
-    def __init__(self, spec: BoardSpec, state: Path) -> None:
+    def __init__(self, spec: BoardSpec, state: Path, wait_s: float = 0.0) -> None:
+        """`wait_s`: seconds to wait for another bench that has the board."""
         self._spec = spec
+        self._wait_s = wait_s
         self._chip = _chip(spec.chip, spec.board_id)
         self._folder = state / spec.board_id
 
@@ -34,7 +36,7 @@ class Station:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self._folder / "lock")
         try:
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(timeout=self._wait_s)
         except Timeout:
             raise BenchError(
                 f"{self._folder} is in use by another bench; end that one, or use another folder"
@@ -64,6 +66,11 @@ class Station:
         self._pty = PtyPort(self.board)
         self.board.set_power(on=True)
         return BoardPorts(pty=self._pty.path, url=url)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a client holds the board's RFC2217 port; a pty does not tell."""
+        return self._rfc2217.is_in_use
 
     def set_faults(self, faults: Sequence[Fault]) -> None:
         """Replace the board's faults. Raises BenchError for a chip that there is not."""
