@@ -1,8 +1,8 @@
 """The bench's process: hosts the boards of a spec until it is told to end.
 
 `python -m drivers.virtual.bench` is what `client.Bench` starts; messages.py says what is spoken. The end of stdin ends
-the bench, so that it does not outlive its owner for long: boards do not vanish when a program dies, so they stay while a
-client works on one. `serve` is the same in the foreground, for who starts it by hand.
+the bench, so that it does not outlive its owner for long: boards do not vanish when a program dies, so they stay while
+a client works on one. `serve` is the same in the foreground, for who starts it by hand.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from drivers.virtual.spec import (
     BitErrors,
     Fault,
     LineDrop,
+    Panics,
     PowerLoss,
     SilentLine,
     SlowErase,
@@ -76,6 +77,11 @@ class Faults:
     def reset_ignored(self) -> bool:
         """Whether this reset does not reach the chip."""
         return self._take(StuckInApp) is not None
+
+    def panics(self, version: str) -> bool:
+        """Whether the application of this version crashes on this board."""
+        fault = self._active(Panics)
+        return fault is not None and version in fault.versions
 
     def line_drops_after(self) -> int | None:
         """Bytes from the host until this connection goes dead; None: it does not."""

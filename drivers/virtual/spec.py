@@ -84,8 +84,15 @@ class PowerLoss(_Data):
     times: Times = 1
 
 
+class Panics(_Data):
+    """Firmware that fails on this board's hardware revision: these versions start, and crash, again and again."""
+
+    fault: Literal["panics"]
+    versions: tuple[str, ...] = Field(min_length=1, description="The versions that crash; others run.")
+
+
 Fault = Annotated[
-    SilentLine | LineDrop | BitErrors | WrongMd5 | WrongChip | StuckInApp | SlowErase | PowerLoss,
+    SilentLine | LineDrop | BitErrors | WrongMd5 | WrongChip | StuckInApp | SlowErase | PowerLoss | Panics,
     Field(discriminator="fault"),
 ]
 

@@ -66,7 +66,7 @@ batch.yaml:28:20: ESP32_001: firmware_file: large.bin has 3200016 bytes, more th
 see device_types.esp32.max_firmware_size
 batch.yaml:30:23: ESP32_003: connection_info.host: updates over the network are not built yet; remove the key
 batch.yaml:33:32: ESP32_004: virtual.faults[1].fault: expected 'silent', 'line-drop', 'bit-errors', 'wrong-md5', \
-'wrong-chip', 'stuck-in-app', 'slow-erase', 'power-loss', got 'silent-line'
+'wrong-chip', 'stuck-in-app', 'slow-erase', 'power-loss', 'panics', got 'silent-line'
 batch.yaml:33:78: ESP32_004: virtual.faults[2].after_bytes: must be at least 0, got -1
 21 problems; nothing was touched."""
 

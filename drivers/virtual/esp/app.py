@@ -1,14 +1,14 @@
 """An application that runs on a board: what ESP-IDF prints at its start, then its own lines.
 
-Source of the lines' form: ESP-IDF v5.0, `esp_system/port/cpu_start.c`, `esp_system/panic.c`; ESP8266 Arduino core for
-the ESP8266's exception dump.
+Source of the lines' form: ESP-IDF v5.0, `esp_system/port/cpu_start.c`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drivers.virtual.esp.chips import ESP8266, Reason
+from drivers.virtual.esp import panic
+from drivers.virtual.esp.chips import Reason
 from drivers.virtual.esp.image import Description
 from drivers.virtual.esp.machine import Machine
 from drivers.virtual.esp.second_stage import IdfLog
@@ -30,12 +30,15 @@ async def run_app(machine: Machine, app: App, lines: IdfLog) -> Reason:
     """Run until the application ends itself; why the chip resets then."""
     machine.set_baud(CONSOLE_BAUD)
     if not app.virtual.has_its_code(machine.cells.read):
-        await machine.wire.send(_illegal_instruction().encode())
+        await machine.wire.send(panic.illegal_instruction().encode())
         return Reason.PANIC
     _start_lines(app.description, lines)
     await machine.wire.send(lines.text.encode())
     if app.virtual.behaviour is Behaviour.ABORT:
-        await machine.wire.send(_abort(app.description, machine.chip is ESP8266).encode())
+        await machine.wire.send(panic.abort(machine.chip, app.description).encode())
+        return Reason.PANIC
+    if machine.faults.panics(app.description.version):
+        await machine.wire.send(panic.bad_load(machine.chip, app.description).encode())
         return Reason.PANIC
     mac = ":".join(f"{byte:02x}" for byte in machine.mac)
     await machine.wire.send(f"{app.description.project} {app.description.version} ready, mac={mac}\r\n".encode())
@@ -52,22 +55,6 @@ def _start_lines(description: Description, lines: IdfLog) -> None:
     lines.info("cpu_start", f"ELF file SHA256:  {description.elf_sha256.hex()[:16]}...")
     lines.info("cpu_start", f"ESP-IDF:          {description.idf_version}")
     lines.info("main_task", "Calling app_main()")
-
-
-def _illegal_instruction() -> str:
-    return (
-        "\r\nException (0):\r\nepc1=0x40210000 epc2=0x00000000 epc3=0x00000000 excvaddr=0x00000000 depc=0x00000000\r\n"
-    )
-
-
-def _abort(description: Description, esp8266: bool) -> str:
-    if esp8266:
-        return "\r\nabort() was called at PC 0x40210a5c\r\n"
-    return (
-        "\r\nabort() was called at PC 0x400d5a3b on core 0\r\n\r\n\r\n"
-        "Backtrace: 0x40081a2e:0x3ffb4d80 0x40084f6d:0x3ffb4da0 0x400d5a3b:0x3ffb4e10\r\n\r\n\r\n\r\n\r\n"
-        f"ELF file SHA256: {description.elf_sha256.hex()[:16]}\r\n\r\nRebooting...\r\n"
-    )
 
 
 async def _console(machine: Machine, description: Description) -> Reason:

@@ -12,6 +12,7 @@ from drivers.virtual import firmware
 from drivers.virtual.esp.chips import CHIPS
 from drivers.virtual.esp.partitions import APP, DATA, Partition, make_table
 from drivers.virtual.esp.virtual_app import Behaviour
+from drivers.virtual.spec import Panics
 from tests.drivers.virtual.probe import Probe, on_board
 
 LATER = ("esp32", "esp32s3", "esp32c3")
@@ -196,6 +197,34 @@ def test_firmware_that_aborts_reboots_for_ever(tmp_path: Path) -> None:
     app = firmware.build_app("esp32", "demo", "1.3.0", behaviour=Behaviour.ABORT)
     loop = ("App version:      1.3.0", "abort() was called", "Rebooting...", "rst:0xc (SW_CPU_RESET)")
     boots(tmp_path, "esp32", image("esp32", at_10000=app), *loop, *loop)
+
+
+@pytest.mark.parametrize(
+    ("chip", "cause", "again"),
+    [
+        ("esp32", "Guru Meditation Error: Core  0 panic'ed (LoadProhibited)", "rst:0xc (SW_CPU_RESET)"),
+        ("esp32c3", "Guru Meditation Error: Core  0 panic'ed (Load access fault)", "rst:0xc (RTC_SW_CPU_RST)"),
+        ("esp8266", "Fatal exception 28(LoadProhibitedCause):", "rst cause:2"),
+    ],
+)
+def test_firmware_that_does_not_suit_the_board_crashes_for_ever_and_other_versions_run(
+    tmp_path: Path, chip: str, cause: str, again: str
+) -> None:
+    bad = Panics(fault="panics", versions=("1.2.0", "1.3.0"))
+
+    async def test(probe: Probe) -> None:
+        probe.board.set_power(on=True)
+        for _ in range(2):
+            await probe.until(b"App version:      1.2.0")
+            await probe.until(cause.encode())
+            probe.baud = probe.chip.boot_baud
+            await probe.until(again.encode())
+            probe.baud = 115200
+        assert b"ready" not in probe.heard
+        probe.board.set_faults([bad.model_copy(update={"versions": ("1.1.0",)})])
+        await probe.until(b"demo 1.2.0 ready")
+
+    on_board(tmp_path, chip, test, contents=image(chip), faults=[bad])
 
 
 def test_an_esp8266_whose_code_is_incomplete_crashes_although_the_rom_found_nothing_wrong(tmp_path: Path) -> None:
