@@ -12,10 +12,14 @@ from drivers.virtual.spec import BenchSpec
 from harness import runs
 from harness.batch import BatchFileError
 from harness.config import SITE_FILE
+from harness.journal import JournalBusy
 from harness.plan import Overrides, load_plan
+from harness.run_log import RunLog
 from harness.runs import RunFolder
+from harness.site import storage
 from harness.snapshot import Plan
 
+_LAST_BENCH_S = 30.0
 _YAML = (".yaml", ".yml")
 
 
@@ -28,6 +32,7 @@ class BatchRun:
     worker: str
     run_folder: RunFolder | None = None
     bench: Bench | None = None
+    resumed: bool = False
 
     @property
     def folder(self) -> RunFolder:
@@ -57,12 +62,32 @@ def read_batch(config: pytest.Config) -> BatchRun | None:
     if path is None:
         return None
     try:
-        plan = load_plan(path, _site_file(config), _overrides(config), config.rootpath)
+        run = _resumed(config, path) if config.getoption("resume") else _new(config, path)
     except BatchFileError as error:
         raise pytest.UsageError(str(error)) from error
-    run = BatchRun(path, plan, worker="main")
     config.stash[_KEY] = run
     return run
+
+
+def _new(config: pytest.Config, path: Path) -> BatchRun:
+    return BatchRun(path, load_plan(path, _site_file(config), _overrides(config), config.rootpath), worker="main")
+
+
+def _resumed(config: pytest.Config, path: Path) -> BatchRun:
+    """The run as it was planned: whatever has become of the batch file, the boards get what they were to get."""
+    for option in ("simulate", "reflash", "dry_run"):
+        if config.getoption(option):
+            raise pytest.UsageError(
+                f"--resume goes on with a run as it was begun; leave --{option.replace('_', '-')} out"
+            )
+    try:
+        folder = runs.find(storage(_site_file(config), config.rootpath).runs_dir, config.getoption("resume"), path)
+        plan = folder.load_plan()
+    except (runs.NoSuchRun, runs.UnreadablePlan, OSError) as error:
+        raise pytest.UsageError(f"--resume: {error}") from error
+    if plan.batch_file != path:
+        raise pytest.UsageError(f"--resume: run {folder.run_id} is one of {plan.batch_file}")
+    return BatchRun(path, plan, worker="main", run_folder=folder, resumed=True)
 
 
 def _batch_argument(config: pytest.Config) -> Path | None:
@@ -86,28 +111,43 @@ def _overrides(config: pytest.Config) -> Overrides:
     return Overrides(simulate=config.getoption("simulate"), reflash=config.getoption("reflash"))
 
 
-def start(config: pytest.Config) -> BatchRun:
+@dataclass(frozen=True)
+class Started:
+    """A run that has begun, and its journal, which is held until it ends."""
+
+    run: BatchRun
+    log: RunLog
+
+
+def start(config: pytest.Config) -> Started:
     """On the controller: the run's folder, its firmware, its bench and its snapshot. Raises `pytest.UsageError`."""
     run = run_of(config)
     try:
-        folder = runs.create(run.plan.runs_dir, run.batch_file)
-        folder.keep_images(run.plan)
-        bench = _start_bench(run.plan, config.rootpath)
+        folder = run.run_folder or runs.create(run.plan.runs_dir, run.batch_file)
+        log = RunLog(folder)
+        folder.check_images(run.plan) if run.resumed else folder.keep_images(run.plan)
+        bench = _start_bench(run.plan, config.rootpath, keep=run.resumed)
         plan = run.plan.with_ports({board_id: board.url for board_id, board in bench.boards.items()} if bench else {})
         folder.save_plan(plan)
         folder.become_latest()  # only now: a run that could not start must not stand before the last one's reports
+    except JournalBusy as error:
+        raise pytest.UsageError(f"run {folder.run_id} is still going on: batch-flash status {folder.run_id}") from error
     except (BenchError, OSError) as error:
         raise pytest.UsageError(f"the run can not start: {error}") from error
     started = replace(run, plan=plan, run_folder=folder, bench=bench)
     config.stash[_KEY] = started
-    return started
+    return Started(started, log)
 
 
-def _start_bench(plan: Plan, root: Path) -> Bench | None:
+def _start_bench(plan: Plan, root: Path, *, keep: bool) -> Bench | None:
+    """`keep`: the boards are as they were left, also those that begin each run as from the factory."""
     boards = tuple(device.virtual for device in plan.devices if device.virtual)
     if not boards:
         return None
-    return Bench.start(BenchSpec(state=root / ".bench", boards=boards))
+    if keep:
+        boards = tuple(board.model_copy(update={"keep": True}) for board in boards)
+    # What a killed run has left behind may hold on to the boards for a while (bench.py's linger).
+    return Bench.start(BenchSpec(state=root / ".bench", boards=boards, wait_s=_LAST_BENCH_S if keep else 0.0))
 
 
 def join(config: pytest.Config, workerinput: dict[str, object]) -> None:

@@ -7,9 +7,11 @@ import click
 from harness.commands.bench import bench
 from harness.commands.check import check
 from harness.commands.history import history
+from harness.commands.orders import approve, cancel
 from harness.commands.quarantine import quarantine
 from harness.commands.runs import runs
 from harness.commands.schema import schema
+from harness.commands.status import status
 
 
 @click.group()
@@ -18,9 +20,12 @@ def main() -> None:
     """Update and test fleets of IoT boards. To run a batch: pytest BATCH.yaml -n 8"""
 
 
+main.add_command(approve)
 main.add_command(bench)
+main.add_command(cancel)
 main.add_command(check)
 main.add_command(history)
 main.add_command(quarantine)
 main.add_command(runs)
 main.add_command(schema)
+main.add_command(status)

@@ -1,25 +1,29 @@
-"""The controller's side of a run: it starts it, follows the journals, and at the end says what became of each board."""
+"""The controller's side of a run: it starts it, steers it, and at the end says what became of each board."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from drivers.base import Category
-from harness import batchrun, dry_run
-from harness.batchrun import BatchRun
-from harness.item import ENDING_PROPERTY, device_id_of, node_id
-from harness.ledger import Ledger, LedgerError
+from harness import batchrun, dry_run, history
+from harness.batchrun import BatchRun, Started
+from harness.exit_status import is_good
+from harness.heartbeat import Heartbeat
+from harness.holding import take_off
+from harness.item import device_id_of, is_restore, node_id
+from harness.item_reports import ending_in, properties, skipped_report, teardown_of
+from harness.ledger import LedgerError
 from harness.live import LiveView
-from harness.record import DeviceRecord, ErrorRecord, Outcome, RunRecord
+from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report import json_report, junit
 from harness.report.html import HtmlReport
 from harness.report.terminal import print_summary
 from harness.run_state import RunState
-from harness.scheduler import DeviceScheduling, take_hold_off
+from harness.scheduler import DeviceScheduling
+from harness.steering import Steering
 from harness.stopping import StopRequests
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 _NEEDED = {"pytest-xdist": "xdist", "pytest-html": "html"}
 _POLL_S = 0.2
 _MAXFAIL = pytest.StashKey[int]()  # failed devices after which no further one is started; 0: no such limit
+_NOTES = pytest.StashKey[list[str]]()  # what the header is to say of options that the batch has changed
 
 
 def shape_session(config: pytest.Config, run: BatchRun) -> None:
@@ -46,9 +51,13 @@ def shape_session(config: pytest.Config, run: BatchRun) -> None:
         raise pytest.UsageError("--pdb: a batch runs in worker processes, where there is no terminal")
     # -x and --maxfail are ours to keep: xdist asks its scheduler for more items after it has ended the workers.
     config.stash[_MAXFAIL], option.maxfail = option.maxfail or 0, 0
+    config.stash[_NOTES] = []
     limit = min(run.plan.rollout.max_concurrent, len(run.plan.devices))
     # A hard crash in this very process would leave no report: even one device at a time gets a worker.
-    asked = option.numprocesses if option.numprocesses is not None else 1
+    if option.numprocesses in (None, 0):
+        how = "-n 0" if option.numprocesses == 0 else "without -n"
+        config.stash[_NOTES].append(f"{how}: one worker process, since a crash in this one would leave no report")
+    asked = option.numprocesses or 1
     option.numprocesses = limit if asked in ("auto", "logical") else max(1, min(int(asked), limit))
 
 
@@ -59,11 +68,10 @@ def register(config: pytest.Config, run: BatchRun) -> None:
     elif not config.option.collectonly:
         started = batchrun.start(config)
         if not config.option.htmlpath:
-            config.option.htmlpath = str(started.folder.html)
+            config.option.htmlpath = str(started.run.folder.html)
             config.option.self_contained_html = True
-        state = RunState(started)
-        controller = Controller(config, started, state, config.stash[_MAXFAIL])
-        controller.enter_in_ledger()
+        state = RunState(started.run, started.log)
+        controller = Controller(config, started, state)
         config.pluginmanager.register(controller, "batch-flash-controller")
         config.pluginmanager.register(
             HtmlReport(state.record, lambda nodeid: _device_of(state, nodeid)), "batch-flash-html"
@@ -75,45 +83,34 @@ def _device_of(state: RunState, nodeid: str) -> DeviceRecord | None:
     return state.device(device_id) if device_id else None
 
 
-def _properties(device: DeviceRecord) -> Iterator[tuple[str, object]]:
-    yield "outcome", str(device.outcome)
-    yield "port", device.port
-    if device.identity:
-        yield from ((name, str(value)) for name, value in vars(device.identity).items())
-    yield "version_before", device.version_before or ""
-    yield "version_after", device.version_after or ""
-    yield "attempts", len(device.attempts)
-
-
-def _setup_failed(report: pytest.TestReport) -> dict[str, object]:
-    """The ending of an item whose fixtures failed (a lab's conftest, a damaged snapshot): nothing was begun."""
-    crash = getattr(report.longrepr, "reprcrash", None)
-    message = crash.message if crash else report.longreprtext.strip().splitlines()[-1]
-    advice = "Nothing was written. The fixture's traceback is in the terminal's output."
-    error = ErrorRecord(Category.OTHER, "SetupFailed", f"a fixture failed: {message}", advice)
-    return {"outcome": str(Outcome.UNTOUCHED), "error": error.as_json()}
-
-
-def _skipped(report: pytest.TestReport) -> dict[str, object]:
-    """The ending of an item that a lab's fixture or mark has skipped."""
-    why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-    return {"outcome": str(Outcome.NOT_RUN), "error": None, "reason": why}
-
-
 class Controller:
     """Hooks of the controller's session."""
 
-    def __init__(self, config: pytest.Config, run: BatchRun, state: RunState, maxfail: int) -> None:
+    def __init__(self, config: pytest.Config, started: Started, state: RunState) -> None:
+        """Raises `pytest.UsageError` where the history can not be written: then nothing is begun."""
         self._config = config
-        self._run = run
+        self._run = started.run
+        self._log = started.log
         self._state = state
-        self._maxfail = maxfail
+        self._maxfail: int = config.stash[_MAXFAIL]
         self._failures = 0
         self._nodes: list[WorkerController] = []
+        self._node_of: dict[str, object] = {}
         self._unwritten: list[str] = []
-        self._scheduling = DeviceScheduling()
-        self._stop_requests = StopRequests(self._stop)
+        self._unsaid: list[str] = []
         self._live: LiveView | None = None
+        self._stop_requests = StopRequests(self._stop)
+        self._quarantined = self._enter_in_ledger()
+        self._steering = Steering(started.run, state, started.log, self._quarantined, self._say, self._on_beat)
+        self._heartbeat = Heartbeat(self._beat)
+
+    def _enter_in_ledger(self) -> dict[str, str]:
+        """Before anything is touched: the history knows of the run even if this process is killed."""
+        try:
+            return history.enter(self._run.plan, self._state.record())
+        except LedgerError as error:
+            self._stop_bench()
+            raise pytest.UsageError(str(error)) from error
 
     # xdist
 
@@ -121,6 +118,16 @@ class Controller:
     def pytest_configure_node(self, node: WorkerController) -> None:
         batchrun.describe_to_worker(self._run, node.workerinput)
         self._nodes.append(node)
+        self._heartbeat.start()
+
+    def _beat(self) -> None:
+        """On the heartbeat's thread: `DeviceScheduling.remove_pending_tests_from_node` is called for it, on ours."""
+        self._nodes[0].putevent(("unscheduled", {"node": self._nodes[0], "indices": ()}))
+
+    def _on_beat(self) -> None:
+        self._heartbeat.heard()
+        if self._unsaid and self._steering.begun:
+            self._show_live()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_auto_num_workers(self) -> int:
@@ -128,24 +135,30 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self) -> DeviceScheduling:
-        return self._scheduling
+        return DeviceScheduling(self._steering)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        take_hold_off(ids)
-        self._state.choose(frozenset(device_id for nodeid in ids if (device_id := device_id_of(nodeid))))
+        take_off(ids)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: DeviceScheduling) -> None:
         device_id = device_id_of(crashitem)
-        where = self._state.where(device_id) if device_id else ""
-        device = self._state.crashed(device_id) if device_id else None
-        if device is None:
+        if device_id is None:
             return
+        self._steering.died(device_id)
+        where = self._state.where(device_id)
         # As a "call": under xdist's "???" neither pytest-html nor JUnit would show the device.
         report.when = "call"
-        advice = device.error.advice if device.error else ""
-        report.longrepr = f"{device_id}: its worker process died {where}. {advice}"
+        if self._steering.may_run_again(device_id):
+            report.outcome = "rerun"  # type: ignore[assignment]  # pytest-html's and pytest-rerunfailures' word
+            report.longrepr = f"{device_id}: its worker process died {where}; a new one goes on from the journal"
+            self._say(report.longrepr)
+        else:
+            device = self._state.crashed(device_id)
+            advice = device.error.advice if device and device.error else ""
+            report.longrepr = f"{device_id}: its worker process died {where}. {advice}"
+        sched.mark_test_pending(crashitem)
 
     # Being stopped
 
@@ -153,17 +166,21 @@ class Controller:
         self._stop_requests.listen()
 
     def _stop(self, by: str) -> None:
-        """The first Ctrl-C or SIGTERM; in the signal's handler."""
-        self._start_no_more(by, "; again: stop at once")
+        """The first Ctrl-C or SIGTERM; in the signal's handler, which must not write to the journal."""
+        self._state.interrupted = self._state.interrupted or f"the run was stopped by {by}"
+        self._steering.stop_asked = self._state.interrupted
+        self._say(f"{by}: no further device is started, running ones go on to their end; again: stop at once")
 
-    def _start_no_more(self, why: str, hint: str = "") -> None:
+    def _start_no_more(self, why: str) -> None:
         self._state.interrupted = self._state.interrupted or f"the run was stopped by {why}"
-        self._scheduling.halt()
-        self._say(f"{why}: no further device is started, running ones go on to their end{hint}")
+        self._steering.halt(self._state.interrupted)
+        self._say(f"{why}: no further device is started, running ones go on to their end")
 
     def _say(self, line: str) -> None:
         if self._live is not None:
             self._live.say(line)
+        else:
+            self._unsaid.append(line)
 
     def _count_failure(self) -> None:
         self._failures += 1
@@ -184,9 +201,17 @@ class Controller:
 
     # The items' reports
 
-    def pytest_runtest_logstart(self) -> None:
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if device_id := device_id_of(nodeid):
+            self._state.begins(device_id)
+        self._show_live()
+
+    def _show_live(self) -> None:
+        """Only once xdist has said what it says of its workers: its lines would be written into ours."""
         if self._live is None:
             self._live = self._start_live_view()
+        while self._unsaid:
+            self._live.say(self._unsaid.pop(0))
 
     def _start_live_view(self) -> LiveView:
         reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
@@ -202,7 +227,8 @@ class Controller:
         """The live view tells it; pytest only counts."""
         if device_id_of(report.nodeid) is None or (report.when != "call" and report.passed):
             return None
-        return ("error" if report.when == "setup" and report.failed else report.outcome), "", report.outcome.upper()
+        word = "restored" if is_restore(report.nodeid) and report.passed else report.outcome
+        return ("error" if report.when == "setup" and report.failed else word), "", word.upper()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
@@ -212,33 +238,21 @@ class Controller:
         if device_id and report.failed:
             self._count_failure()
         yield
-        if self._state.has_crashed(device_id) and report.when == "call":
-            self._log_teardown(report)
+        if self._state.has_crashed(device_id) and report.when == "call" and report.failed:
+            self._config.hook.pytest_runtest_logreport(report=teardown_of(report))
 
     def _take_ending(self, device_id: str, report: pytest.TestReport) -> None:
         """Keep what the item said, and put in its place what pytest's own JUnit report should tell of the device."""
-        for name, value in report.user_properties:
-            if name == ENDING_PROPERTY and isinstance(value, dict):
-                self._state.said(device_id, value)
-        if report.when == "setup" and not report.passed:
-            self._state.said(device_id, _setup_failed(report) if report.failed else _skipped(report))
+        ending = ending_in(report)
+        if ending is not None:
+            self._state.said(device_id, ending)
         device = self._state.device(device_id)
         if report.when != "setup" and device:  # JUnit's writer takes the last of them
-            report.user_properties = list(_properties(device))
-
-    def _log_teardown(self, report: pytest.TestReport) -> None:
-        """pytest-html's row of an item is made from its teardown, which a dead worker never sends."""
-        teardown = pytest.TestReport(
-            nodeid=report.nodeid,
-            location=report.location,
-            keywords={},
-            outcome="passed",
-            longrepr=None,
-            when="teardown",
-        )
-        if hasattr(report, "node"):
-            teardown.node = report.node  # type: ignore[attr-defined]  # else JUnit counts a second, green case
-        self._config.hook.pytest_runtest_logreport(report=teardown)
+            report.user_properties = list(properties(device))
+        node: object = getattr(report, "node", None)
+        if node is not None:
+            # pytest's JUnit writer has a case per worker: the one that died would leave an empty one.
+            report.node = self._node_of.setdefault(device_id, node)  # type: ignore[attr-defined]
 
     # The end
 
@@ -251,20 +265,49 @@ class Controller:
         if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
             self._let_running_devices_end()
         self._stop_requests.restore()
+        self._end_workers()
+        self._heartbeat.stop()
         if self._live is not None:
             self._live.stop()
-        if self._stop_requests.asked and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            session.exitstatus = pytest.ExitCode.INTERRUPTED
-        self._state.end()
+        self._steering.write_state()
+        self._state.end(self._why_open)
         record = self._state.record()
         for device in record.with_outcome(Outcome.NOT_RUN):
             if not self._state.has_spoken(device.device_id):
                 self._log_not_run(device)
+        session.exitstatus = self._exit_status(session, record)
         self._write_reports(session, record)
+        self._log.close()
         self._stop_bench()
         self._leave_failures_to_our_summary()
         if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:  # after which pytest itself sums nothing up
             self.pytest_terminal_summary(self._config.pluginmanager.getplugin("terminalreporter"))
+
+    def _end_workers(self) -> None:
+        """xdist does this too, but later: what they do in the time that it gives them is to be in the reports."""
+        manager = getattr(self._config.pluginmanager.getplugin("dsession"), "nodemanager", None)
+        if manager is not None:
+            manager.teardown_nodes()
+
+    def _why_open(self, device_id: str) -> str:
+        if self._state.interrupted or self._steering.finished:
+            return self._state.interrupted or self._steering.reason(device_id)
+        return "no worker process was left for it" if self._steering.begun else "the run ended before it"
+
+    def _exit_status(self, session: pytest.Session, record: RunRecord) -> int:
+        """Ours where all went its way: xdist and pytest count failed items, a gate may allow some."""
+        if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return session.exitstatus
+        if self._stop_requests.asked or self._steering.cancelled:
+            return pytest.ExitCode.INTERRUPTED
+        good = is_good(record, self._run.plan.rollout.exit_on, complete=self._steering.finished)
+        return pytest.ExitCode.OK if good and not self._others_failed() else pytest.ExitCode.TESTS_FAILED
+
+    def _others_failed(self) -> bool:
+        """Whether something failed that is no device's item: a conftest, a module that stands beside the batch."""
+        reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
+        reports = [report for kind in ("failed", "error") for report in reporter.stats.get(kind, [])]
+        return any(device_id_of(report.nodeid) is None for report in reports)
 
     def _leave_failures_to_our_summary(self) -> None:
         """It tells each failed device's story; pytest's own sections are for what else went wrong (a conftest, say)."""
@@ -276,25 +319,9 @@ class Controller:
     def _log_not_run(self, device: DeviceRecord) -> None:
         """A device that never started would vanish from pytest's own counts."""
         nodeid = node_id(self._run.batch_file, self._config.rootpath, device.device_id)
-        location = (str(self._run.batch_file), 0, device.device_id)
-        skipped = pytest.TestReport(
-            nodeid=nodeid,
-            location=location,
-            keywords={},
-            outcome="skipped",
-            longrepr=(str(self._run.batch_file), 0, f"Skipped: {device.reason}"),
-            when="setup",
-        )
+        skipped = skipped_report(nodeid, str(self._run.batch_file), device)
         self._config.hook.pytest_runtest_logreport(report=skipped)
-        self._log_teardown(skipped)
-
-    def enter_in_ledger(self) -> None:
-        """Before anything is touched: the history knows of the run even if this process is killed."""
-        try:
-            Ledger(self._run.plan.ledger).record(self._state.record())
-        except LedgerError as error:
-            self._stop_bench()
-            raise pytest.UsageError(str(error)) from error
+        self._config.hook.pytest_runtest_logreport(report=teardown_of(skipped))
 
     def _write_reports(self, session: pytest.Session, record: RunRecord) -> None:
         """Each for itself: one that can not be written (a full disk) must not take the others along."""
@@ -302,15 +329,20 @@ class Controller:
         writers: dict[str, Callable[[], None]] = {
             str(folder.json): lambda: json_report.write(record, folder.json),
             str(folder.junit): lambda: junit.write(record, folder.junit),
-            "ledger": lambda: Ledger(self._run.plan.ledger).record(record),
+            "ledger": lambda: self._close_ledger(record),
         }
         for name, write in writers.items():
             try:
                 write()
             except (OSError, LedgerError) as error:
                 self._unwritten.append(f"{name} was not written: {error}")
+        if self._log.fault:
+            self._unwritten.append(self._log.fault)
         if self._unwritten and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED  # whoever waits for the report must not see a success
+
+    def _close_ledger(self, record: RunRecord) -> None:
+        self._unsaid += history.close(self._run.plan, record, self._steering.killers)
 
     def _stop_bench(self) -> None:
         if self._run.bench is not None:
@@ -322,8 +354,13 @@ class Controller:
         workers = self._config.option.numprocesses
         return [
             f"batch: {plan.batch_name}: {len(plan.devices)} {boards} to {plan.version}, {workers} at once",
-            f"run: {self._run.folder.run_id}",
+            f"run: {self._run.folder.run_id}{' (resumed, as it was planned)' if self._run.resumed else ''}",
+            *self._config.stash[_NOTES],
+            *(f"{device_id}: {why}" for device_id, why in self._quarantined.items() if device_id in self._devices()),
         ]
+
+    def _devices(self) -> frozenset[str]:
+        return frozenset(device.device_id for device in self._run.plan.devices)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         folder = self._run.folder
@@ -332,6 +369,8 @@ class Controller:
             terminalreporter.write_line(str(path))
         for complaint in self._unwritten:
             terminalreporter.write_line(complaint, red=True, bold=True)
+        for line in self._unsaid:
+            terminalreporter.write_line(line, yellow=True)
         print_summary(self._state.record(), lambda text, markup: terminalreporter.write_line(text, **markup))
 
     def pytest_unconfigure(self) -> None:

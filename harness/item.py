@@ -1,4 +1,4 @@
-"""The item of one device, as pytest finds it in a batch file: the procedure with the fixtures.
+"""The items of one device, as pytest finds them in a batch file: the procedure with the fixtures.
 
 A module of its own: pytest takes everything in it for the batch file's, and fixtures here would win over a lab's.
 """
@@ -6,6 +6,7 @@ A module of its own: pytest takes everything in it for the batch file's, and fix
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -25,18 +26,34 @@ ENDING_PROPERTY = "batch-flash-ending"
 """The name under which an item's ending travels to the controller, should the journal have missed it (a full disk)."""
 
 
-_ITEM = "test_flash["
+UPDATE = "test_flash"
+RESTORE = "restore"
+"""No `test_` before it: pytest is to collect it only when it is asked to (`holding.py`)."""
+
+_ITEM = re.compile(rf"(?:^|::)({UPDATE}|{RESTORE})\[([^\[\]]+)\]$")
 
 
 def device_id_of(nodeid: str) -> str | None:
     """The device of a node id, None for an item that is no device's."""
-    name = nodeid.rpartition("::")[2]
-    return name[len(_ITEM) : -1] if name.startswith(_ITEM) and name.endswith("]") else None
+    found = _ITEM.search(nodeid)
+    return found[2] if found else None
+
+
+def is_restore(nodeid: str) -> bool:
+    """Whether it is the item that takes a device's update back."""
+    found = _ITEM.search(nodeid)
+    return found is not None and found[1] == RESTORE
+
+
+def restore_id(nodeid: str) -> str:
+    """The node id of the item that takes a device's update back, from that of the update."""
+    file, _, device = nodeid.rpartition(f"{UPDATE}[")
+    return f"{file}{RESTORE}[{device}"
 
 
 def node_id(batch_file: Path, root: Path, device_id: str) -> str:
     """The node id that pytest gives to a device's item."""
-    return f"{Path(os.path.relpath(batch_file, root)).as_posix()}::{_ITEM}{device_id}]"
+    return f"{Path(os.path.relpath(batch_file, root)).as_posix()}::{UPDATE}[{device_id}]"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -71,9 +88,36 @@ def test_flash(
         tests=board_tests,
         worker=run_of(request.config).worker,
     )
-    ending = Procedure(device, tools).run()
+    _conclude(request, device, Procedure(device, tools).run())
+
+
+def restore(
+    request: pytest.FixtureRequest,
+    device_plan: DevicePlan,  # noqa: ARG001  (as above)
+    device: Device,
+    port_lock: PortLock,
+    session: Session,
+    rollback: Restorer,
+    console: Console,
+    store: Store,
+) -> None:
+    """The item that is run when the rollout has failed: it takes the device's update back."""
+    tools = Tools(
+        lock=port_lock,
+        session=session,
+        backup=lambda: None,
+        rollback=rollback,
+        console=console,
+        store=store,
+        tests=(),
+        worker=run_of(request.config).worker,
+    )
+    _conclude(request, device, Procedure(device, tools).restore())
+
+
+def _conclude(request: pytest.FixtureRequest, device: Device, ending: Ending) -> None:
     request.node.user_properties.append((ENDING_PROPERTY, device.end(ending)))
-    if ending.outcome.failed:
+    if ending.outcome.failed or ending.error:
         pytest.fail(in_words(device, ending), pytrace=False)
 
 
@@ -84,6 +128,7 @@ def in_words(device: Device, ending: Ending) -> str:
     had = device.version_before or "the firmware that it had"
     now = {
         Outcome.ROLLED_BACK: f"The board is back on {had}: {ending.reason or 'verified'}.",
+        Outcome.UPDATED: f"The board stays on {device.version}: {ending.reason}.",
         Outcome.UNTOUCHED: f"Nothing was written: the board is on {had}.",
         Outcome.EMERGENCY: f"EMERGENCY: the board is on neither firmware: {ending.reason}",
     }

@@ -40,11 +40,11 @@ class Kind(StrEnum):
     CHOSEN = "chosen"  # devices
     NOTE = "note"  # text, loud
     ROLLOUT = "rollout"  # a RolloutState
-    RUN_ENDED = "run-ended"  # interrupted, not_run: device → reason
+    RUN_ENDED = "run-ended"  # interrupted, why_open: device → reason
 
 
 _LOCK_POLL_S = 0.1
-_NOT_DURABLE = frozenset({Kind.PROGRESS, Kind.LOG, Kind.CONSOLE})
+_NOT_DURABLE = frozenset({Kind.PROGRESS, Kind.LOG, Kind.CONSOLE, Kind.NOTE, Kind.ROLLOUT})
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Journal:
             time.sleep(_LOCK_POLL_S)
 
     def write(self, kind: Kind, **data: Any) -> None:
-        """Append an event; on disk when this returns, unless it is progress, log or console output.
+        """Append an event; on disk when this returns, unless it only tells what goes on (`_NOT_DURABLE`).
 
         Raises `OSError` (a full disk, say): the caller must not go on to what the event announces.
         """
@@ -150,6 +150,18 @@ def read(path: Path) -> tuple[Event, ...]:
         return tuple(parse(path.read_bytes()))
     except FileNotFoundError:
         return ()
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process holds this journal now; False where there is none, or it can not be asked."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class Follower:

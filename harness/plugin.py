@@ -21,6 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--simulate", action="store_true", help="put a virtual twin in the place of every target")
     group.addoption("--dry-run", action="store_true", help="print what would be done to each device, and do nothing")
     group.addoption("--reflash", action="store_true", help="write images even where the board holds them already")
+    group.addoption(
+        "--resume", metavar="RUN", help="go on with a run that was cut short: its id, a part of it, or `last`"
+    )
     group.addoption("--site-config", metavar="FILE", help=f"the site's settings (default: {SITE_FILE})")
 
 
@@ -57,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection(session: pytest.Session) -> None:
     """As late as this, so that the hold is added after --lf and the like have chosen."""
     if hasattr(session.config, "workerinput") and find_run(session.config):
-        from harness.scheduler import Holding
+        from harness.holding import Holding
 
         session.config.pluginmanager.register(Holding(), "batch-flash-holding")
 

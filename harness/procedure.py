@@ -68,6 +68,8 @@ class Procedure:
         Not even what is no `Exception`: a lab's fixture or test may call sys.exit or pytest.skip, and signals are the
         controller's (`stopping.py`), so that a KeyboardInterrupt is the lab's too.
         """
+        if self._device.way is Way.RESTORE and self._device.found.restoring:
+            return self.restore()
         try:
             with limit(self._limits.device_s, "the whole device"):
                 self._begin()

@@ -174,6 +174,13 @@ class DeviceRecord:
             for phase in self.uncertain_phases
         )
 
+    @property
+    def certain_outcome(self) -> Outcome | None:
+        """How it ended, as far as that still says which firmware the board is on; None where it does not."""
+        if self.outcome is Outcome.RUNNING and not self.was_written:
+            return self.known if self.known.is_certain else None
+        return self.outcome if self.outcome.is_certain else None
+
     def phase_seconds(self, phase: Phase) -> float | None:
         """Seconds spent in a phase over all attempts; None when it never ran to its end."""
         spent = [p.seconds for p in self.phases if p.phase is phase and p.seconds is not None]

@@ -16,14 +16,14 @@ CUT_SHORT = "the run was cut short"
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The run's own journal, folded. `not_run` says why devices did not run; `ended` is None while it goes on."""
+    """The run's own journal, folded. `why_open`: why devices have no end; `ended` is None while it goes on."""
 
     started: float = 0.0
     ended: float | None = None
     pid: int | None = None
     chosen: tuple[str, ...] | None = None
     interrupted: str = ""
-    not_run: Mapping[str, str] = field(default_factory=dict)
+    why_open: Mapping[str, str] = field(default_factory=dict)
     rollout: RolloutState = field(default_factory=RolloutState)
     notes: tuple[RunNote, ...] = ()
 
@@ -41,7 +41,7 @@ def _folded(facts: RunFacts, event: Event) -> RunFacts:
     match event.kind:
         case Kind.RUN_STARTED:
             started = facts.started or event.at
-            return replace(facts, started=started, ended=None, pid=data["pid"], interrupted="", not_run={})
+            return replace(facts, started=started, ended=None, pid=data["pid"], interrupted="", why_open={})
         case Kind.CHOSEN:
             return replace(facts, chosen=tuple(data["devices"]))
         case Kind.NOTE:
@@ -49,7 +49,7 @@ def _folded(facts: RunFacts, event: Event) -> RunFacts:
         case Kind.ROLLOUT:
             return replace(facts, rollout=RolloutState.model_validate(data["state"]))
         case Kind.RUN_ENDED:
-            return replace(facts, ended=event.at, interrupted=data["interrupted"], not_run=dict(data["not_run"]))
+            return replace(facts, ended=event.at, interrupted=data["interrupted"], why_open=dict(data["why_open"]))
     return facts
 
 
@@ -65,8 +65,11 @@ def device_record(folder: RunFolder, plan: DevicePlan) -> DeviceRecord:
 
 def run_facts(folder: RunFolder) -> RunFacts:
     facts = RunFacts()
-    for event in read(folder.run_journal):
-        facts = fold_run(facts, event)
+    events = read(folder.run_journal)
+    last_state = next((event for event in reversed(events) if event.kind is Kind.ROLLOUT), None)
+    for event in events:
+        if event.kind is not Kind.ROLLOUT or event is last_state:  # each names every device: only the last one counts
+            facts = fold_run(facts, event)
     return facts
 
 
@@ -85,7 +88,7 @@ def is_chosen(facts: RunFacts, device_id: str) -> bool:
 
 
 def _settled(facts: RunFacts, device: DeviceRecord) -> DeviceRecord:
-    reason = facts.not_run.get(device.device_id) or facts.interrupted or CUT_SHORT
+    reason = facts.why_open.get(device.device_id) or facts.interrupted or CUT_SHORT
     return settle(device, reason, facts.ended)
 
 

@@ -1,40 +1,50 @@
-"""What the controller has learned of a run: the journals, folded, and what no journal could say."""
+"""What the controller knows of its run: the folder, as anybody may read it, and what no journal could say."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.batchrun import BatchRun
-from harness.journal import Event, Kind, read
+from harness.journal import Event, Kind
 from harness.record import DeviceRecord, Outcome, PhaseOutcome, RunRecord, fold, settle
+from harness.run_log import RunLog
+from harness.run_reader import device_record, is_chosen, run_facts, with_devices
 
 
 class RunState:
     """One run, from its start. `record` may be asked for at any time; it is final once `end` was called."""
 
-    def __init__(self, run: BatchRun) -> None:
+    def __init__(self, run: BatchRun, log: RunLog) -> None:
         self._run = run
+        self._log = log
         self._plans = {device.device_id: device for device in run.plan.devices}
-        self._started = time.time()
+        self._facts = run_facts(run.folder)
         self._ended: float | None = None
-        self._chosen: frozenset[str] | None = None
+        self._why_open: Mapping[str, str] = {}
         self._crashed: set[str] = set()
         self._endings: dict[str, Event] = {}
         self.interrupted = ""
         """What ended the run before its time, in words."""
 
-    def choose(self, device_ids: frozenset[str]) -> None:
-        """Only these are part of the run; -k and the like have left the others out."""
-        self._chosen = device_ids
+    def choose(self, device_ids: Sequence[str]) -> tuple[str, ...]:
+        """These are part of the run, -k and the like have left the others out; a run that goes on has chosen before."""
+        chosen = self._facts.chosen or tuple(device_ids)
+        self._facts = replace(self._facts, chosen=chosen)
+        return chosen
 
     def crashed(self, device_id: str) -> DeviceRecord | None:
-        """The device's worker died. Its record, None where there is no such device."""
+        """The device's worker died for good. Its record, None where there is no such device."""
         self._crashed.add(device_id)
         return self.device(device_id)
 
     def has_crashed(self, device_id: str | None) -> bool:
         return device_id in self._crashed
+
+    def begins(self, device_id: str) -> None:
+        """An item of the device has started: what an earlier one said of its end holds no more."""
+        self._endings.pop(device_id, None)
 
     def said(self, device_id: str, ending: Mapping[str, object]) -> None:
         """What the item's report said of its end: its journal may have missed it, on a full disk or before it began."""
@@ -44,45 +54,31 @@ class RunState:
         """Whether the device's item has reported, be it only that it was skipped."""
         return device_id in self._endings
 
-    def end(self) -> None:
-        """The session is over: whatever has no end now will not get one."""
+    def end(self, reason: Callable[[str], str]) -> None:
+        """The session is over: whatever has no end now will not get one. `reason` says why, of each device."""
+        open_ends = self.record().with_outcome(Outcome.NOT_RUN, Outcome.RUNNING)
+        self._why_open = {each.device_id: each.reason or reason(each.device_id) for each in open_ends}
         self._ended = time.time()
+        self._log.tell(Kind.RUN_ENDED, interrupted=self.interrupted, why_open=self._why_open)
 
     def record(self) -> RunRecord:
-        plan = self._run.plan
-        return RunRecord(
-            run_id=self._run.folder.run_id,
-            batch_name=plan.batch_name,
-            batch_file=str(self._run.batch_file),
-            description=plan.description,
-            version=plan.version,
-            strategy=plan.strategy,
-            started=self._started,
-            ended=self._ended,
-            devices=tuple(self._devices()),
-            simulated=any(device.virtual for device in plan.devices),
-            interrupted=self.interrupted,
-        )
-
-    def _devices(self) -> Iterator[DeviceRecord]:
-        for device_id in self._plans:
-            device = self.device(device_id)
-            if device and (self._chosen is None or device_id in self._chosen):
-                yield device
+        facts = replace(run_facts(self._run.folder), ended=self._ended, interrupted=self.interrupted)
+        chosen = [device_id for device_id in self._plans if is_chosen(self._facts, device_id)]
+        devices = tuple(device for device_id in chosen if (device := self.device(device_id)))
+        return with_devices(self._run.folder, self._run.plan, facts, devices)
 
     def device(self, device_id: str) -> DeviceRecord | None:
         """A device as its journal tells it, None where there is no such device."""
         plan = self._plans.get(device_id)
         if plan is None:
             return None
-        blank = DeviceRecord(device_id, plan.device_type, plan.port, plan.version)
-        record = fold(blank, read(self._run.folder.journal(device_id)))
+        record = device_record(self._run.folder, plan)
         if record.outcome in (Outcome.RUNNING, Outcome.NOT_RUN) and device_id in self._endings:
             record = fold(record, [self._endings[device_id]])
         if device_id in self._crashed:
             return settle(record, "its worker process died", self._ended)
         if self._ended is not None:
-            return settle(record, self.interrupted or "the run ended before it", self._ended)
+            return settle(record, self._why_open.get(device_id, ""), self._ended)
         return record
 
     def where(self, device_id: str) -> str:

@@ -4,7 +4,6 @@ runs/<id>/plan.json              what was asked for; nothing changes it once the
           images/<sha256>.bin    the firmware, as it was when the run began
           devices/<device>.jsonl the journals, run.jsonl that of the run as a whole
           control/               what a running run is told: cancel, approve
-          run.lock               held by its controller
           report.html  junit.xml  report.json
 runs/latest                      a link to the newest run
 """
@@ -22,6 +21,9 @@ from pathlib import Path
 from drivers.base import Segment
 from harness.snapshot import DevicePlan, Plan
 
+LAST = "last"
+"""The name of the newest run."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -38,6 +40,10 @@ class RunFolder:
     @property
     def run_journal(self) -> Path:
         return self.path / "run.jsonl"
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control"
 
     @property
     def html(self) -> Path:
@@ -67,7 +73,11 @@ class RunFolder:
         link.replace(self.path.parent / "latest")
 
     def load_plan(self) -> Plan:
-        return Plan.model_validate_json(self.plan_file.read_bytes())
+        """Raises `UnreadablePlan`."""
+        try:
+            return Plan.model_validate_json(self.plan_file.read_bytes())
+        except (OSError, ValueError) as error:
+            raise UnreadablePlan(f"{self.plan_file} is damaged, or of another version: {error}") from error
 
     def keep_images(self, plan: Plan) -> None:
         """Copy the firmware, so that a file rebuilt during the run changes nothing in it. Raises `OSError`."""
@@ -77,6 +87,12 @@ class RunFolder:
                 raise OSError(f"{image.path} has changed since it was checked; run again")
             self._image(image.sha256).write_bytes(data)
 
+    def check_images(self, plan: Plan) -> None:
+        """Raises `OSError` where the firmware that the run began with is not there any more, or is another."""
+        for image in {image.sha256: image for device in plan.devices for image in device.images}.values():
+            if hashlib.sha256(self._image(image.sha256).read_bytes()).hexdigest() != image.sha256:
+                raise OSError(f"{self._image(image.sha256)} is damaged")
+
     def images(self, device: DevicePlan) -> tuple[Segment, ...]:
         return tuple(
             Segment(image.address, self._image(image.sha256).read_bytes(), image.path.name) for image in device.images
@@ -84,6 +100,47 @@ class RunFolder:
 
     def _image(self, sha256: str) -> Path:
         return self.path / "images" / f"{sha256}.bin"
+
+
+class NoSuchRun(Exception):
+    """The message says what there is instead."""
+
+
+class UnreadablePlan(Exception):
+    """A run's plan is damaged, or of another version of the harness."""
+
+
+def known(runs_dir: Path) -> list[RunFolder]:
+    """The runs of a folder that have begun, the newest first."""
+    if not runs_dir.is_dir():
+        return []
+    folders = sorted((path for path in runs_dir.iterdir() if not path.is_symlink()), reverse=True)
+    return [folder for folder in map(RunFolder, folders) if folder.plan_file.exists()]
+
+
+def find(runs_dir: Path, name: str, batch_file: Path | None = None) -> RunFolder:
+    """A run by its id, by a part of it that no other has, or as `last`: the newest (of a batch). Raises `NoSuchRun`."""
+    runs = known(runs_dir)
+    if name == LAST:
+        runs = runs if batch_file is None else [run for run in runs if _is_of(run, batch_file)]
+        if not runs:
+            raise NoSuchRun(f"no run{f' of {batch_file}' if batch_file else ''} in {runs_dir}")
+        return runs[0]
+    exact = [run for run in runs if run.run_id == name]
+    found = exact or [run for run in runs if name in run.run_id]
+    if len(found) != 1:
+        shown = ", ".join(run.run_id for run in (found or runs)[:5])
+        raise NoSuchRun(
+            f"{'no' if not found else 'more than one'} run {name!r} in {runs_dir}; there are: {shown or 'none'}"
+        )
+    return found[0]
+
+
+def _is_of(run: RunFolder, batch_file: Path) -> bool:
+    try:
+        return run.load_plan().batch_file == batch_file
+    except UnreadablePlan:
+        return False
 
 
 def create(runs_dir: Path, batch_file: Path) -> RunFolder:

@@ -1,19 +1,18 @@
-"""One device at a time to each of xdist's workers, so that a dead board holds up nobody.
+"""One item at a time to each of xdist's workers, as the rollout says, so that a dead board holds up nobody.
 
 xdist's own schedulers give a worker two items at least, and a worker starts an item only when it knows the next: the
-second device waits behind the first, however long that takes. Here each worker gets a device and a *hold*, an item that
-does nothing and that no report shows; the next device follows when the first has ended.
+second device waits behind the first, however long that takes. Here each worker gets a device and the *hold*
+(`holding.py`); the next device follows when the first has ended and the rollout lets it start.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-import pytest
-
-HOLD = "batch-flash-hold"
+from harness.item import device_id_of, is_restore, restore_id
+from harness.rollout.waves import Action, Start
 
 
 class Node(Protocol):
@@ -27,15 +26,41 @@ class Node(Protocol):
     def shutdown(self) -> None: ...
 
 
-class DeviceScheduling:
-    """xdist's `Scheduling` protocol (xdist/scheduler/protocol.py). Devices start in the batch's order."""
+class Pilot(Protocol):
+    """Who decides what starts; `steering.py`."""
 
-    def __init__(self) -> None:
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is going on and nothing will start any more."""
+
+    def begin(self, device_ids: Sequence[str]) -> None:
+        """The devices of the run are known."""
+
+    def ready(self) -> Sequence[Start]:
+        """What may start now; asked again after each start."""
+
+    def started(self, start: Start) -> None: ...
+
+    def ended(self, start: Start) -> None: ...
+
+    def lost(self, start: Start) -> None:
+        """Its worker died; it may become ready again."""
+
+    def attend(self) -> None:
+        """Time has passed."""
+
+
+class DeviceScheduling:
+    """xdist's `Scheduling` protocol (xdist/scheduler/protocol.py)."""
+
+    def __init__(self, pilot: Pilot) -> None:
+        self._pilot = pilot
         self._nodes: list[Node] = []
         self._collection: tuple[str, ...] | None = None
-        self._pending: deque[int] = deque()
+        self._indices: dict[Start, int] = {}
+        self._starts: dict[int, Start] = {}  # the same the other way round
+        self._others: deque[int] = deque()  # items that are no device's; they start when there is a worker
         self._running: dict[Node, int | None] = {}  # of the nodes that may work; None: idle
-        self._halted = False
 
     @property
     def nodes(self) -> list[Node]:
@@ -48,16 +73,12 @@ class DeviceScheduling:
 
     @property
     def has_pending(self) -> bool:
-        return bool(self._pending) or any(index is not None for index in self._running.values())
+        running = any(index is not None for index in self._running.values())
+        return running or bool(self._others) or not self._pilot.finished
 
     @property
     def tests_finished(self) -> bool:
         return self.collection_is_completed and not self.has_pending
-
-    def halt(self) -> None:
-        """Start nothing more; what is running goes on to its end. May be called in a signal's handler."""
-        self._halted = True
-        self._pending.clear()
 
     def add_node(self, node: Node) -> None:
         self._nodes.append(node)
@@ -65,37 +86,61 @@ class DeviceScheduling:
     def add_node_collection(self, node: Node, collection: Sequence[str]) -> None:
         """A worker whose items are not the first one's is sent home: items travel as bare indices."""
         if self._collection is None:
-            self._collection = tuple(collection)
-            self._pending.extend(() if self._halted else range(len(collection)))
+            self._begin(tuple(collection))
         if self._collection == tuple(collection):
             self._running[node] = None
         else:
             node.shutdown()
 
+    def _begin(self, collection: tuple[str, ...]) -> None:
+        self._collection = collection
+        devices = {device_id: index for index, nodeid in enumerate(collection) if (device_id := device_id_of(nodeid))}
+        self._others.extend(sorted(set(range(len(collection))) - set(devices.values())))
+        for position, (device_id, index) in enumerate(devices.items()):
+            self._indices[Start(device_id, Action.UPDATE)] = index
+            self._indices[Start(device_id, Action.RESTORE)] = len(collection) + position
+        self._starts = {index: start for start, index in self._indices.items()}
+        self._pilot.begin(tuple(devices))
+
+    @property
+    def _hold(self) -> int:
+        assert self._collection is not None
+        return len(self._collection) + len(self._indices) // 2
+
     def schedule(self) -> None:
         for node, index in self._running.items():
-            if index is None and self._pending and not node.shutting_down:
-                self._start(node, self._pending.popleft())
+            if index is None and not node.shutting_down:
+                self._give(node)
 
-    def _start(self, node: Node, index: int) -> None:
-        assert self._collection is not None
+    def _give(self, node: Node) -> None:
+        if self._others:
+            index = self._others.popleft()
+            if not self._send(node, index):
+                self._others.appendleft(index)
+        elif (ready := self._pilot.ready()) and self._send(node, self._indices[ready[0]]):
+            self._pilot.started(ready[0])
+
+    def _send(self, node: Node, index: int) -> bool:
         try:
-            node.send_runtest_some([index, len(self._collection)])
+            node.send_runtest_some([index, self._hold])
         except OSError:  # it has just died; `remove_node` and another worker are to come
-            self._pending.appendleft(index)
-        else:
-            self._running[node] = index
+            return False
+        self._running[node] = index
+        return True
 
     def mark_test_complete(self, node: Node, item_index: int, duration: float = 0) -> None:  # noqa: ARG002  (xdist's)
-        if self._running.get(node) == item_index:  # a hold ends, too
-            self._running[node] = None
-            self.schedule()
+        if self._running.get(node) != item_index:  # a hold ends, too
+            return
+        self._running[node] = None
+        if item_index in self._starts:
+            self._pilot.ended(self._starts[item_index])
+        self.schedule()
 
     def mark_test_pending(self, item: str) -> None:
-        """Run an item again, before those that have not started yet; not after a halt."""
-        if self._collection is None or self._halted:
-            return
-        self._pending.appendleft(self._collection.index(item))
+        """The item's worker died: the rollout hears of it, and says whether and when it runs again."""
+        device_id = device_id_of(item)
+        if device_id is not None:
+            self._pilot.lost(Start(device_id, Action.RESTORE if is_restore(item) else Action.UPDATE))
         self.schedule()
 
     def remove_node(self, node: Node) -> str | None:
@@ -104,34 +149,16 @@ class DeviceScheduling:
             raise KeyError(node)
         self._nodes.remove(node)
         index = self._running.pop(node, None)  # one that was sent home, or failed to collect, is not among these
-        return None if index is None or self._collection is None else self._collection[index]
+        return None if index is None else self._nodeid(index)
 
-    def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:
-        """Only schedulers that steal items are told of this."""
-        raise NotImplementedError
+    def _nodeid(self, index: int) -> str:
+        assert self._collection is not None
+        start = self._starts.get(index)
+        if start is None or start.action is Action.UPDATE:
+            return self._collection[index]
+        return restore_id(self._collection[self._indices[Start(start.device_id, Action.UPDATE)]])
 
-
-class HoldItem(pytest.Item):
-    """The item that a worker waits at."""
-
-    def runtest(self) -> None:
-        """Nothing: `Holding` passes over it."""
-
-
-class Holding:
-    """A worker's part: one more item, at the end, whatever -k and --lf have left."""
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> Generator[None]:
-        yield
-        items.append(HoldItem.from_parent(session, name=HOLD, nodeid=HOLD))
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        return True if isinstance(item, HoldItem) else None
-
-
-def take_hold_off(ids: Sequence[str]) -> None:
-    """Take the hold out of what a worker has collected, in place: xdist counts and shows these."""
-    if isinstance(ids, list) and ids and ids[-1] == HOLD:
-        del ids[-1]
+    def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:  # noqa: ARG002  (xdist's)
+        """xdist tells this to schedulers that steal items; here it is how `heartbeat.py` makes itself heard."""
+        self._pilot.attend()
+        self.schedule()

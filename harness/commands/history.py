@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.at_ledger import NOTHING_FOUND, ledger_at, limit_option, site_option
+from harness.commands.at_ledger import NOTHING_FOUND, ledger_at
+from harness.commands.options import limit_option, site_option
 from harness.commands.table import Cell, Part, show
 from harness.report import words
 

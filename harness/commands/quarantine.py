@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from harness.commands.at_ledger import NOTHING_FOUND, ledger_at, site_option
+from harness.commands.at_ledger import NOTHING_FOUND, ledger_at
+from harness.commands.options import site_option
 from harness.commands.table import show
 
 

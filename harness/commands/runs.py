@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.at_ledger import ledger_at, limit_option, site_option
+from harness.commands.at_ledger import ledger_at
+from harness.commands.options import limit_option, site_option
 from harness.commands.table import Cell, Part, show
 from harness.report import words
 

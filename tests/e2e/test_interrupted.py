@@ -64,9 +64,32 @@ def junit_cases(result: Result) -> dict[str, ET.Element]:
     return {case.get("name"): case for case in ET.parse(result.folder.junit).getroot().iter("testcase")}
 
 
-def test_a_dead_workers_device_is_an_emergency_in_every_report(project: Project):
-    process = start(project, "-n", "4", "--junitxml=pytest-junit.xml")
+def deaths(project: Project, board: str) -> int:
+    return sum(event.kind is Kind.STARTED for event in read(journal(project, board)))
+
+
+def test_a_dead_workers_device_goes_on_with_a_new_worker(project: Project):
+    process = start(project, "-n", "4", "--junitxml=pytest-junit.xml", times=2)
     os.kill(worker_of(project, "ESP32_002"), signal.SIGKILL)
+    result = finish(project, process)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
+    assert project.flash("ESP32_002") == project.new_flash("ESP32_002")
+    assert "ESP32_002: its worker process died in the flash phase; a new one goes on from the journal" in result.output
+    assert "4 passed" in result.output
+    suite = next(ET.parse(project.path / "pytest-junit.xml").getroot().iter("testsuite"))
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "0")
+    assert len(list(suite.iter("testcase"))) == 4
+
+
+def test_a_device_at_which_two_workers_die_is_left_alone_named_and_in_quarantine(project: Project):
+    process = start(project, "-n", "4", "--junitxml=pytest-junit.xml")
+    first = worker_of(project, "ESP32_002")
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: deaths(project, "ESP32_002") == 2, process)
+    second = [event.data["pid"] for event in read(journal(project, "ESP32_002")) if event.kind is Kind.STARTED][1]
+    wait_until(lambda: phase_of(project, "ESP32_002") == "flash", process)
+    os.kill(second, signal.SIGKILL)
     result = finish(project, process)
     assert result.returncode == 1
     assert result.outcomes() == {board: "emergency" if board == "ESP32_002" else "updated" for board in BOARDS}, (
@@ -80,6 +103,12 @@ def test_a_dead_workers_device_is_an_emergency_in_every_report(project: Project)
     assert "ESP32_002" in block
     suite = next(ET.parse(project.path / "pytest-junit.xml").getroot().iter("testsuite"))
     assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
+    assert "ESP32_002 is in quarantine from now on" in result.output
+
+    again = project.run("fleet.yaml", "-n", "4")
+    assert again.outcomes()["ESP32_002"] == "not-run"
+    assert "its worker process died twice" in again.device("ESP32_002")["reason"]
+    assert again.returncode == 0, again.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from harness.procedure import BoardTest
 from harness.record import Outcome, Phase, PhaseOutcome
 from harness.report.words import state
 from harness.retry import RetryPolicy
+from tests.harness.full_disk import files_end_at
 from tests.harness.memory_board import APP, MAC, SIZE, FailAt, MemoryBoard, MemoryDriver
 from tests.harness.procedure_bench import LIMITS, Bench, check_the_truth, plan
 
@@ -266,17 +264,6 @@ def test_whatever_fails_the_outcome_tells_the_truth_about_the_flash(fault, secon
     ending = bench.run()
     check_the_truth(bench, ending)
     assert bench.record.outcome is ending.outcome
-
-
-@contextmanager
-def files_end_at(size: int) -> Iterator[None]:
-    """A full disk: no file of this process can grow beyond so many bytes (EFBIG, as ENOSPC is)."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 @given(room=st.integers(0, 6000), panics=st.booleans())

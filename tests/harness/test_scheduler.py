@@ -6,14 +6,64 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from harness.scheduler import HOLD, DeviceScheduling, take_hold_off
+from harness.holding import HOLD, take_off
+from harness.rollout.gates import Result
+from harness.rollout.policy import RolloutPolicy, WaveSize
+from harness.rollout.waves import Action, Rollout, Start
+from harness.scheduler import DeviceScheduling
+
+
+class Pilot:
+    """A rollout without a clock, a journal or records: what `Steering` is without its surroundings."""
+
+    def __init__(self, policy: RolloutPolicy, failing: frozenset[str] = frozenset(), again: bool = False) -> None:
+        self._policy = policy
+        self._failing = failing
+        self._again = again
+        self._rollout = Rollout(policy, ())
+        self._begun = False
+        self.beats = 0
+
+    @property
+    def finished(self) -> bool:
+        return self._begun and self._rollout.finished
+
+    def begin(self, device_ids) -> None:
+        self._rollout = Rollout(self._policy, device_ids)
+        self._begun = True
+        self._rollout.ready(0.0)
+
+    def ready(self):
+        return self._rollout.ready(0.0) if self._begun else ()
+
+    def started(self, start: Start) -> None:
+        self._rollout.started(start, 0.0)
+
+    def ended(self, start: Start) -> None:
+        if start.action is Action.RESTORE:
+            self._rollout.restore_ended(start.device_id, 0.0)
+        else:
+            good = start.device_id not in self._failing
+            self._rollout.ended(start.device_id, Result(succeeded=good, restorable=good), 0.0)
+
+    def lost(self, start: Start) -> None:
+        if self._again:
+            self._rollout.lost(start.device_id, 0.0)
+        else:
+            self.ended(start)
+
+    def attend(self) -> None:
+        self.beats += 1
+
+
+ALL_AT_ONCE = RolloutPolicy(max_concurrent=99)
 
 
 class Worker:
     """Runs items as xdist's worker does: one is started only when the next, or the shutdown, has arrived."""
 
-    def __init__(self, items: int) -> None:
-        self._hold = items
+    def __init__(self, devices: int, others: int = 0) -> None:
+        self._hold = 2 * devices + others
         self._queue: list[int] = []
         self._shut = False
         self.dead = False
@@ -51,7 +101,8 @@ class Runs(RuleBasedStateMachine):
 
     @initialize(devices=st.integers(0, 12), workers=st.integers(1, 5))
     def begin(self, devices: int, workers: int) -> None:
-        self.scheduling = DeviceScheduling()
+        self.pilot = Pilot(ALL_AT_ONCE)
+        self.scheduling = DeviceScheduling(self.pilot)
         self.ids = [f"batch.yaml::test_flash[{n}]" for n in range(devices)]
         self.ended: list[str] = []
         self.coming: list[Worker] = []
@@ -88,9 +139,10 @@ class Runs(RuleBasedStateMachine):
         was_at = worker.device
         crashed = self.scheduling.remove_node(worker)
         assert crashed == (None if was_at is None else self.ids[was_at])
-        if crashed and again:
+        if crashed:
+            self.pilot._again = again
             self.scheduling.mark_test_pending(crashed)
-        elif crashed:
+        if crashed and not again:
             self.ended.append(crashed)
         self._add_worker()
 
@@ -116,7 +168,7 @@ TestScheduling = Runs.TestCase
 
 
 def test_a_worker_with_other_items_is_sent_home():
-    scheduling, stranger = DeviceScheduling(), Worker(1)
+    scheduling, stranger = DeviceScheduling(Pilot(ALL_AT_ONCE)), Worker(1)
     scheduling.add_node_collection(Worker(1), ["batch.yaml::test_flash[A]"])
     scheduling.add_node_collection(stranger, ["batch.yaml::test_flash[B]"])
     scheduling.schedule()
@@ -127,8 +179,8 @@ def test_a_worker_with_other_items_is_sent_home():
 IDS = ["batch.yaml::test_flash[A]", "batch.yaml::test_flash[B]"]
 
 
-def started(*workers: Worker) -> DeviceScheduling:
-    scheduling = DeviceScheduling()
+def started(*workers: Worker, policy: RolloutPolicy = ALL_AT_ONCE, failing: str = "") -> DeviceScheduling:
+    scheduling = DeviceScheduling(Pilot(policy, frozenset(failing)))
     for worker in workers:
         scheduling.add_node(worker)
         scheduling.add_node_collection(worker, IDS)
@@ -165,7 +217,66 @@ def test_workers_that_never_got_to_work_can_leave():
         scheduling.remove_node(Worker(2))
 
 
-@pytest.mark.parametrize("ids", [[], ["a"], ["a", HOLD]])
-def test_the_hold_is_not_counted(ids):
-    take_hold_off(ids)
+@pytest.mark.parametrize("ids", [[], ["a"], ["a", "batch.yaml::restore[A]", HOLD]])
+def test_what_is_sent_only_when_wanted_is_not_counted(ids):
+    take_off(ids)
     assert ids in ([], ["a"])
+
+
+def finish(scheduling: DeviceScheduling, worker: Worker) -> list[int]:
+    ended = worker.finish()
+    for index in ended:
+        scheduling.mark_test_complete(worker, index)
+    return ended
+
+
+def test_no_more_devices_run_than_the_rollout_allows_however_many_workers_there_are():
+    one, two = Worker(2), Worker(2)
+    scheduling = started(one, two, policy=RolloutPolicy(max_concurrent=1))
+    assert (one.device, two.device) == (0, None)
+    finish(scheduling, one)
+    assert sorted(worker.device for worker in (one, two) if worker.device is not None) == [1]
+
+
+def test_what_a_failed_rollout_has_updated_is_sent_back_as_items_of_their_own():
+    worker = Worker(2)
+    gradual = RolloutPolicy(max_concurrent=1, waves=(WaveSize(devices=1),), success_threshold=100)
+    scheduling = started(worker, policy=gradual, failing="B")
+    ended = [finish(scheduling, worker) for _ in range(3)]
+    assert [index for indices in ended for index in indices if index != 4] == [0, 1, 2]  # A, B, A's restore
+    assert scheduling.tests_finished
+
+
+def test_the_item_of_a_worker_that_dies_while_restoring_is_the_restore():
+    worker, other = Worker(2), Worker(2)
+    gradual = RolloutPolicy(max_concurrent=1, waves=(WaveSize(devices=1),), success_threshold=100)
+    scheduling = started(worker, policy=gradual, failing="B")
+    finish(scheduling, worker)
+    finish(scheduling, worker)
+    assert worker.device == 2
+    crashed = scheduling.remove_node(worker)
+    assert crashed == "batch.yaml::restore[A]"
+    scheduling.mark_test_pending(crashed)
+    scheduling.add_node(other)
+    scheduling.add_node_collection(other, IDS)
+    scheduling.schedule()
+    assert scheduling.tests_finished
+
+
+def test_items_that_are_no_devices_run_first_and_count_in_no_wave():
+    worker = Worker(1, others=1)
+    scheduling = DeviceScheduling(Pilot(ALL_AT_ONCE))
+    scheduling.add_node(worker)
+    scheduling.add_node_collection(worker, ["test_lab.py::test_power", "batch.yaml::test_flash[A]"])
+    scheduling.schedule()
+    assert worker.device == 0
+    finish(scheduling, worker)
+    assert worker.device == 1
+    finish(scheduling, worker)
+    assert scheduling.tests_finished
+
+
+def test_the_heartbeat_is_passed_on():
+    scheduling = started(Worker(2))
+    scheduling.remove_pending_tests_from_node(Worker(2), ())
+    assert scheduling._pilot.beats == 1

@@ -1,0 +1,20 @@
+"""What exit status a run deserves. Pure; docs/batch-file.md has the table."""
+
+from __future__ import annotations
+
+from harness.record import Outcome, RunRecord
+from harness.rollout.policy import ExitOn
+from harness.rollout.state import GroupStatus, Verdict
+
+
+def is_good(run: RunRecord, exit_on: ExitOn, *, complete: bool) -> bool:
+    """Whether the run may end with status 0. A board in an unknown state never may, whatever the gates allow.
+
+    `complete`: every device that was to run had its turn (quarantine and skips are no turn that was missed).
+    """
+    given_up = any(group.status is GroupStatus.GIVEN_UP for group in run.rollout.groups)
+    if not complete or given_up or run.emergencies or run.rollout.halted:
+        return False
+    if exit_on is ExitOn.GATES and run.rollout.all_gates:
+        return run.rollout.verdict is Verdict.PASSED
+    return not any(device.outcome.failed or device.outcome is Outcome.RESTORED for device in run.devices)

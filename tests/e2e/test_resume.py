@@ -1,0 +1,150 @@
+"""A run that was cut short goes on where it was: what is done is not done again, what was being written is mended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.journal import Kind, read
+from tests.e2e.project import Project, Result
+from tests.e2e.test_interrupted import BOARDS, ended, finish, journal, phase_of, start, wait_until
+
+
+def batch_flash(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("batch-flash"), *arguments],
+        cwd=project.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def times_started(project: Project, board: str) -> int:
+    return sum(event.kind is Kind.STARTED for event in read(journal(project, board)))
+
+
+def resume(project: Project, *options: str) -> Result:
+    return project.run("fleet.yaml", "--resume", "last", "-n", "4", *options)
+
+
+def test_after_a_power_cut_the_run_goes_on_with_what_is_left(project: Project):
+    process = start(project, "-n", "2", times=1)
+    wait_until(lambda: ended(project, "ESP32_001"), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert "ESP32_002" in batch_flash(project, "status").stdout.partition("BOARDS IN AN UNKNOWN STATE")[2]
+
+    result = resume(project)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
+    assert all(project.flash(board) == project.new_flash(board) for board in BOARDS)
+    assert times_started(project, "ESP32_001") == 1
+    assert times_started(project, "ESP32_002") == 2
+    assert len(list((project.path / "runs").glob("*-fleet-*"))) == 1
+
+
+def test_after_the_death_of_the_controller_alone_its_workers_are_waited_for(project: Project):
+    process = start(project, "-n", "2", times=1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    result = resume(project)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
+    assert all(project.flash(board) == project.new_flash(board) for board in BOARDS)
+
+
+def test_after_ctrl_c_the_boards_that_did_not_start_are_run(project: Project):
+    process = start(project, "-n", "2", times=1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert finish(project, process).returncode == 2
+    result = resume(project)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
+    assert result.report["interrupted"] is None
+
+
+def test_a_board_that_was_cut_short_by_a_second_ctrl_c_is_finished(project: Project):
+    process = start(project, "-n", "2", times=1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert any("no further device is started" in line for line in process.stdout)
+    os.killpg(process.pid, signal.SIGINT)
+    assert finish(project, process).returncode == 2
+    result = resume(project)
+    assert result.returncode == 0, result.output
+    assert project.flash("ESP32_002") == project.new_flash("ESP32_002")
+
+
+def test_a_resumed_run_does_what_it_was_begun_with_whatever_the_batch_file_says_now(project: Project):
+    process = start(project, "-n", "2", times=1)
+    os.killpg(process.pid, signal.SIGTERM)
+    finish(project, process)
+    project.write_batch(boards=BOARDS[:1], version="9.9.9")
+    result = resume(project)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
+
+
+def test_a_run_that_is_done_has_nothing_left_to_do(project: Project):
+    project.write_batch(boards=BOARDS[:2])
+    assert project.run("fleet.yaml", "-n", "2").returncode == 0
+    result = resume(project)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS[:2], "updated")
+    assert times_started(project, BOARDS[0]) == 1
+
+
+def test_only_the_boards_that_the_run_had_chosen_are_run(project: Project):
+    process = start(project, "-n", "1", "-k", "ESP32_002 or ESP32_003", times=1)
+    os.killpg(process.pid, signal.SIGINT)
+    finish(project, process)
+    assert resume(project).outcomes() == {"ESP32_002": "updated", "ESP32_003": "updated"}
+
+
+def test_a_run_that_is_going_on_can_not_be_resumed_but_shown_and_cancelled(project: Project):
+    process = start(project, "-n", "2", times=1)
+    refused = resume(project)
+    assert refused.returncode == 4
+    assert "is still going on" in refused.output
+    shown = batch_flash(project, "status")
+    assert "going on" in shown.stdout
+    assert "… ESP32_002: " in shown.stdout
+    told = batch_flash(project, "cancel", "last")
+    assert told.returncode == 0, told.stderr
+    result = finish(project, process)
+    assert result.returncode == 2, result.output
+    assert result.outcomes()["ESP32_004"] == "not-run"
+    assert "the run was cancelled by" in result.device("ESP32_004")["reason"]
+    assert "go on with it: pytest" in batch_flash(project, "status").stdout
+    assert batch_flash(project, "cancel", "last").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--resume", "last"], "no run of "),
+        (["--resume", "last", "--simulate"], "leave --simulate out"),
+        (["--resume", "nonsense"], "no run 'nonsense'"),
+    ],
+)
+def test_what_can_not_be_resumed_is_refused_and_touches_nothing(project: Project, options, said):
+    project.write_batch(boards=BOARDS[:1])
+    result = project.run("fleet.yaml", *options)
+    assert result.returncode == 4
+    assert said in result.output
+
+
+def test_a_run_whose_firmware_is_gone_is_refused(project: Project):
+    process = start(project, "-n", "2", times=1)
+    assert phase_of(project, "ESP32_002") == "flash"
+    os.killpg(process.pid, signal.SIGINT)
+    folder = finish(project, process).folder
+    next((folder.path / "images").iterdir()).write_bytes(b"other")
+    result = resume(project)
+    assert result.returncode == 4
+    assert "is damaged" in result.output
