@@ -5,7 +5,7 @@ A state machine of our own: pybreaker wraps the calls that fail and has a clock 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from harness.rollout.notes import Notes
 from harness.rollout.policy import Breaker, Group
@@ -56,11 +56,11 @@ class Circuit:
     def tick(self, now: float) -> None:
         if self._until is not None and now >= self._until:
             self._status, self._until = GroupStatus.TRYING, None
-            self._notes.say(f"group {self.group}: the pause is over, one device is tried")
 
     def started(self, device_id: str) -> None:
         if self.is_trying and self._trial is None:
             self._trial = device_id
+            self._notes.say(f"group {self.group}: the pause is over, {device_id} is tried")
 
     def ended(self, device_id: str, result: Result, now: float) -> None:
         if self._status is None:
@@ -98,13 +98,43 @@ class Circuit:
         self._notes.say(f"group {self.group} given up: {self.reason}", loud=True)
 
 
-def circuits(policy: Breaker | None, groups: Iterable[Group], notes: Notes) -> Mapping[str, tuple[Circuit, ...]]:
-    """Of each device that is in a group: its groups' circuits. None without a policy."""
-    found: dict[str, tuple[Circuit, ...]] = {}
-    if policy is None:
-        return found
-    for group in groups:
-        circuit = Circuit(group.name, policy, notes)
-        for device_id in dict.fromkeys(group.devices):
-            found[device_id] = (*found.get(device_id, ()), circuit)
-    return found
+class Breakers:
+    """The circuits of all groups. Without a policy there are none, and nothing is held."""
+
+    def __init__(self, policy: Breaker | None, groups: Iterable[Group], notes: Notes) -> None:
+        self._devices_of: dict[Circuit, tuple[str, ...]] = {}
+        self._circuits_of: dict[str, tuple[Circuit, ...]] = {}
+        if policy is None:
+            return
+        for group in groups:
+            self._watch(Circuit(group.name, policy, notes), group)
+
+    def _watch(self, circuit: Circuit, group: Group) -> None:
+        self._devices_of[circuit] = tuple(dict.fromkeys(group.devices))
+        for device_id in self._devices_of[circuit]:
+            self._circuits_of[device_id] = (*self.of(device_id), circuit)
+
+    @property
+    def states(self) -> tuple[GroupState, ...]:
+        return tuple(state for circuit in self._devices_of if (state := circuit.state))
+
+    def tick(self, now: float) -> None:
+        for circuit in self._devices_of:
+            circuit.tick(now)
+
+    def of(self, device_id: str) -> tuple[Circuit, ...]:
+        return self._circuits_of.get(device_id, ())
+
+    def devices(self, circuit: Circuit) -> tuple[str, ...]:
+        return self._devices_of[circuit]
+
+    def started(self, device_id: str) -> None:
+        for circuit in self.of(device_id):
+            circuit.started(device_id)
+
+    def ended(self, device_id: str, result: Result, now: float) -> tuple[Circuit, ...]:
+        """The circuits that are given up because of it."""
+        closed = [circuit for circuit in self.of(device_id) if not circuit.is_given_up]
+        for circuit in closed:
+            circuit.ended(device_id, result, now)
+        return tuple(circuit for circuit in closed if circuit.is_given_up)

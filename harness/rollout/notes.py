@@ -40,5 +40,5 @@ def gate_words(gate: GateState) -> str:
     return f"{gate.name}: {figure}{unit}, limit {gate.limit:g}{unit}{detail}"
 
 
-def devices(count: int) -> str:
+def devices_words(count: int) -> str:
     return "1 device" if count == 1 else f"{count} devices"

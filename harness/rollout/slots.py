@@ -29,8 +29,12 @@ class Slots:
         """To plan with: what is taken of it is not taken of this one."""
         return Slots(self.free, dict(self._of_groups), self._groups_of)
 
-    def has_room(self, device_id: str) -> bool:
-        return self.free > 0 and all(self._of_groups[name] > 0 for name in self._groups_of.get(device_id, ()))
+    def take_if_free(self, device_id: str) -> bool:
+        groups = self._groups_of.get(device_id)
+        if self.free <= 0 or (groups and any(self._of_groups[name] <= 0 for name in groups)):
+            return False
+        self.take(device_id)
+        return True
 
     def take(self, device_id: str) -> None:
         self._move(device_id, -1)

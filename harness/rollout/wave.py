@@ -1,4 +1,4 @@
-"""One wave while it goes on: who is still to start, what its gates say, where it stands. Pure."""
+"""One wave: who is still to start, what its gates say, where it stands. Pure."""
 
 from __future__ import annotations
 
@@ -15,76 +15,83 @@ class Wave:
         self.number = number
         self.devices = devices
         self.pending = dict.fromkeys(devices)
+        self.left = len(devices)
+        """Devices that have not ended, and are still to."""
         self.jury = Jury(policy.gates, policy.success_threshold, len(devices))
         self.status = WaveStatus.WAITING
         self.until: float | None = None
+        """When its soak ends, or its approval times out."""
         self.had_begun = False
         """Some of its devices had been started before the run was cut short."""
-        self._left = len(devices)
         self._running = 0
         self._started: float | None = None
         self._ended: float | None = None
-        self._known = WaveState(number=number, devices=devices, gates=self.jury.gates)
+        self._gist: tuple[object, ...] = ()
+        self._state = self._build()
 
-    @property
-    def left(self) -> int:
-        """Devices that have not ended, and are still to."""
-        return self._left
-
-    def open(self, now: float) -> None:
-        self.status, self._started = WaveStatus.RUNNING, now
-
-    def close(self, status: WaveStatus, now: float) -> None:
-        """Nothing more of it starts. What runs still ends."""
-        self.status, self.until = status, None
-        if not self._running and self._ended is None:
-            self._ended = now
-
-    def passed(self, status: WaveStatus, now: float) -> None:
-        self.status, self._ended = status, now
+    # Its devices
 
     def start(self, device_id: str) -> None:
         self.pending.pop(device_id, None)
         self._running += 1
 
-    def lose(self) -> None:
+    def stop(self, now: float) -> None:
+        """One that was running is not any more."""
         self._running -= 1
-
-    def end(self, device_id: str, result: Result, now: float) -> None:
-        self._running -= 1
-        self.count(device_id, result)
         if self.status in (WaveStatus.FAILED, WaveStatus.HALTED) and not self._running:
             self._ended = now
 
     def count(self, device_id: str, result: Result) -> None:
+        """It has ended, in this run or before."""
         self.pending.pop(device_id, None)
-        self._left -= 1
+        self.left -= 1
         self.jury.add(device_id, result)
 
     def drop(self, device_id: str) -> None:
         """It is not run at all, and no gate counts it."""
         del self.pending[device_id]
-        self._left -= 1
+        self.left -= 1
         self.jury.drop()
+
+    # Where it stands
+
+    def open(self, now: float) -> None:
+        self.status, self._started = WaveStatus.RUNNING, now
+
+    def soak(self, now: float, seconds: float) -> None:
+        """All have ended, and its gates have passed."""
+        self.status, self.until, self._ended = WaveStatus.SOAKING, now + seconds, now
+
+    def await_approval(self, now: float, timeout_s: float) -> None:
+        self.status, self.until = WaveStatus.AWAITING_APPROVAL, now + timeout_s
+
+    def passed(self) -> None:
+        self.status, self.until = WaveStatus.PASSED, None
+
+    def close(self, status: WaveStatus, now: float) -> None:
+        """Nothing more of it starts. What is running still ends."""
+        if self.status in (WaveStatus.SOAKING, WaveStatus.AWAITING_APPROVAL):
+            self.passed()
+            return
+        self.status = status
+        if not self._running:
+            self._ended = now
 
     @property
     def state(self) -> WaveState:
-        if self._gist != _gist(self._known):  # most waves of a long rollout are as they were
-            self._known = WaveState(
-                number=self.number,
-                devices=self.devices,
-                status=self.status,
-                gates=self.jury.gates,
-                started=self._started,
-                ended=self._ended,
-                until=self.until,
-            )
-        return self._known
+        """Built anew only when it changed: most waves of a long rollout are as they were."""
+        gist = (self.status, self._ended, self.until, self.jury.gates)
+        if gist != self._gist:
+            self._gist, self._state = gist, self._build()
+        return self._state
 
-    @property
-    def _gist(self) -> tuple[object, ...]:
-        return self.status, self._started, self._ended, self.until, self.jury.gates
-
-
-def _gist(state: WaveState) -> tuple[object, ...]:
-    return state.status, state.started, state.ended, state.until, state.gates
+    def _build(self) -> WaveState:
+        return WaveState(
+            number=self.number,
+            devices=self.devices,
+            status=self.status,
+            gates=self.jury.gates,
+            started=self._started,
+            ended=self._ended,
+            until=self.until,
+        )
