@@ -33,7 +33,7 @@ def _setup_failed(report: pytest.TestReport) -> dict[str, object]:
 def _skipped(report: pytest.TestReport) -> dict[str, object]:
     """The ending of an item that a lab's fixture or mark has skipped."""
     why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-    return {"outcome": str(Outcome.NOT_RUN), "error": None, "reason": why}
+    return {"outcome": str(Outcome.NOT_RUN), "error": None, "reason": why.removeprefix("Skipped: ")}
 
 
 def properties(device: DeviceRecord) -> Iterator[tuple[str, object]]:

@@ -111,6 +111,21 @@ def test_a_device_at_which_two_workers_die_is_left_alone_named_and_in_quarantine
     assert again.returncode == 0, again.output
 
 
+def test_a_worker_that_finds_another_plan_is_refused_and_no_board_is_flashed_by_it(project: Project):
+    process = start(project, "-n", "2", times=1)
+    plan = RunFolder(project.path / "runs" / "latest").plan_file
+    plan.write_text(plan.read_text().replace("ESP32_003", "ESP32_009"))
+    os.kill(worker_of(project, "ESP32_002"), signal.SIGKILL)
+    result = finish(project, process)
+    assert "plan.json is not the plan of this run" in result.output
+    outcomes = result.outcomes()
+    assert tuple(outcomes) == BOARDS
+    assert outcomes["ESP32_002"] == "updated"  # by the worker that was there before
+    left = [board for board in BOARDS if outcomes[board] == "not-run"]
+    assert result.returncode == bool(left)
+    assert all(result.device(board)["reason"] == "no worker process was left for it" for board in left)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_starts_no_further_board_and_finishes_those_that_are_being_written(
     project: Project, number: signal.Signals
