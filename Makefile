@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 4
 
-.PHONY: demo test lint firmware schema clean
+.PHONY: demo test chaos lint firmware schema clean
 
 demo: firmware
 	$(BIN)/python -m pytest batches/demo.yaml -n 8
 
 test: .venv/.ready debian
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# The kill test, for as long as wanted: make chaos SECONDS=3600 SEED=7
+SECONDS ?= 600
+chaos: .venv/.ready
+	$(BIN)/python -m tests.e2e.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
