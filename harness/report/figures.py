@@ -16,7 +16,7 @@ from harness.record import DeviceRecord, Outcome, Phase, PhaseOutcome, PhaseReco
 
 @dataclass(frozen=True)
 class FlashTimes:
-    """Seconds in the flash phase, over the devices that were updated; all None where there is none."""
+    """Seconds in the flash phase, over the devices that were updated, be they restored later; None where none was."""
 
     average_s: float | None = None
     fastest_s: float | None = None
@@ -55,10 +55,14 @@ class Figures:
         return self.count(Outcome.NOT_RUN)
 
     @property
+    def ran(self) -> int:
+        """Devices that ran to an end."""
+        return self.success + self.failure + self.restored
+
+    @property
     def success_rate(self) -> float:
-        """Percent of the devices that ran to an end; 0 where none did."""
-        ran = self.success + self.failure + self.restored
-        return 100.0 * self.success / ran if ran else 0.0
+        """Percent of them; 0 where there are none."""
+        return 100.0 * self.success / self.ran if self.ran else 0.0
 
 
 def figures(run: RunRecord) -> Figures:
@@ -67,9 +71,18 @@ def figures(run: RunRecord) -> Figures:
         outcomes=Counter(device.outcome for device in run.devices),
         retried=sum(len(device.attempts) > 1 for device in run.devices),
         total_s=_total_seconds(run),
-        flash=_flash_times(run.with_outcome(Outcome.UPDATED)),
+        flash=_flash_times(run.with_outcome(Outcome.UPDATED, Outcome.RESTORED)),
         errors=Counter(_category(device) for device in run.devices if device.outcome.failed),
     )
+
+
+def not_run(run: RunRecord) -> Mapping[str, tuple[DeviceRecord, ...]]:
+    """The devices that did not run, by the reason: a rollout that is halted leaves hundreds behind for the same one."""
+    found: dict[str, tuple[DeviceRecord, ...]] = {}
+    for device in run.with_outcome(Outcome.NOT_RUN):
+        reason = device.reason or "did not run"
+        found[reason] = (*found.get(reason, ()), device)
+    return found
 
 
 def rate(phase: PhaseRecord) -> float | None:

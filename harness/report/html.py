@@ -1,13 +1,14 @@
 """The HTML report: pytest-html's page with our summary, columns and details, through its hooks.
 
 pytest-html makes a row when an item's last report arrives. Then neither the time scale of all rows nor the fate of a
-dead worker's device is known, so the rows are made anew from the run's record just before the page is written; a device
-that sent no report at all gets its row there too.
+dead worker's device is known, so the rows are made anew from the run's record just before the page is written: one for
+each device, whether it was begun several times or sent no report at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence
+from collections import Counter
+from collections.abc import Callable, MutableSequence, Sequence
 from html import escape
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report import page, timeline, words
+from harness.report.acts import seconds_spent
 
 _RESULTS = {
     Outcome.UPDATED: "Passed",
@@ -76,26 +78,40 @@ class HtmlReport:
         prefix.append(page.summary(run))
 
     def _fill_rows(self, run: RunRecord) -> None:
-        """Takes the devices' rows out and puts them in again, in the batch's order."""
+        """Takes the devices' rows out and puts them in again, one for each, in the batch's order."""
         tests = self._page.data["tests"]
-        nodeids = {device.device_id: nodeid for nodeid in tests if (device := self._device_of(nodeid))}
+        found: dict[str, list[str]] = {}
+        for nodeid in tests:
+            if device := self._device_of(nodeid):
+                found.setdefault(device.device_id, []).append(nodeid)
         scale_s = timeline.scale(run.devices)
         for device in run.devices:
-            nodeid = nodeids.get(device.device_id, device.device_id)
-            entries = tests.pop(nodeid, None) or [self._count(device)]
-            entries[0].update(_row(run, device, scale_s))
-            tests[nodeid] = entries
+            nodeids = found.get(device.device_id, [])
+            entries = [entry for nodeid in nodeids for entry in tests.pop(nodeid)]
+            tests[nodeids[0] if nodeids else device.device_id] = [_one(entries, run, device, scale_s)]
+        self._recount()
 
-    def _count(self, device: DeviceRecord) -> dict[str, Any]:
-        """A row for a device of which pytest has heard nothing: its run was broken off."""
-        result = _RESULTS[device.outcome]
-        self._page.outcomes = result  # a setter that counts
-        return {"result": result, "log": ""}
+    def _recount(self) -> None:
+        """pytest-html has counted items: a restored device's two, a dead worker's again, none of a run broken off."""
+        rows = Counter(
+            entry.get("result", "").lower() for entries in self._page.data["tests"].values() for entry in entries
+        )
+        for result, counted in self._page.outcomes.items():
+            counted["value"] = rows[result]
+
+
+def _one(entries: Sequence[dict[str, Any]], run: RunRecord, device: DeviceRecord, scale_s: float) -> dict[str, Any]:
+    """The device's row, in the place of all that its items left: what they printed stays."""
+    told = [result for entry in entries if (result := entry.get("result")) not in (None, "Rerun")]
+    is_pytests = told and device.outcome is not Outcome.RESTORED  # both of its items have passed
+    result = told[-1] if is_pytests else _RESULTS[device.outcome]
+    log = "\n".join(entry["log"] for entry in entries if entry["log"])
+    return {"result": result, "log": log, **_row(run, device, scale_s)}
 
 
 def _row(run: RunRecord, device: DeviceRecord, scale_s: float) -> dict[str, Any]:
     """What pytest-html's script needs of a row: its cells, its details, and the values to sort by."""
-    seconds = device.seconds or 0
+    seconds = seconds_spent(device) or 0
     return {
         "testId": escape(device.device_id),
         "device": device.device_id,
@@ -104,7 +120,7 @@ def _row(run: RunRecord, device: DeviceRecord, scale_s: float) -> dict[str, Any]
         "version": device.version_after or "",
         "attempts": len(device.attempts),
         "duration": f"{seconds * 1000:.0f} ms",
-        "resultsTableRow": page.cells(device, scale_s),
+        "resultsTableRow": page.cells(run, device, scale_s),
         "extras": [
             {"name": words.OUTCOME_WORDS[device.outcome], "format_type": "html", "content": page.details(run, device)}
         ],

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from drivers.base import Category
 from harness.record import Attempt, DeviceRecord, ErrorRecord, Outcome, PhaseRecord, RunRecord
+from harness.report.acts import seconds_spent
 from harness.report.figures import figures, rate
 from harness.report.files import write_text
+from harness.report.firmware import Share, shares
+from harness.report.rollout import update_of
 from harness.report.words import state, what_to_do
+from harness.rollout.state import RolloutState, WaveState
 
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes away; new keys do not raise it."""
@@ -31,12 +36,14 @@ def as_json(run: RunRecord) -> dict[str, Any]:
         "version": run.version,
         "strategy": run.strategy,
         "simulated": run.simulated,
+        "rehearsal": run.rehearsal,
         "interrupted": run.interrupted or None,
         "started": run.started,
         "ended": run.ended,
         "summary": _summary(run),
         "statistics": _statistics(run),
-        "devices": [_device(device) for device in run.devices],
+        **_rollout(run),
+        "devices": [_device(device, run.rollout) for device in run.devices],
         "emergencies": [_emergency(run, device) for device in run.emergencies],
     }
 
@@ -52,8 +59,19 @@ def _summary(run: RunRecord) -> dict[str, Any]:
         "skipped_count": counts.skipped,
         "unchanged_count": counts.count(Outcome.UNCHANGED),
         "rolled_back_count": counts.count(Outcome.ROLLED_BACK),
+        "restored_count": counts.restored,
         "emergency_count": counts.count(Outcome.EMERGENCY),
         "retried_count": counts.retried,
+        "firmware": [_share(share) for share in shares(run)],
+    }
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {
+        "version": share.version,
+        "certainty": str(share.certainty),
+        "count": share.count,
+        "outcomes": {str(outcome): count for outcome, count in share.outcomes.items()},
     }
 
 
@@ -68,12 +86,36 @@ def _statistics(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _device(device: DeviceRecord) -> dict[str, Any]:
+def _rollout(run: RunRecord) -> dict[str, Any]:
+    rollout = run.rollout
+    updates = {device.device_id: update_of(device) for device in run.devices}
+    return {
+        "halted": rollout.halted or None,
+        "restoring": rollout.restoring,
+        "waves": [_wave(wave, updates) for wave in rollout.waves],
+        "gates": [gate.model_dump(mode="json") for gate in rollout.gates],
+        "groups": [group.model_dump(mode="json") for group in rollout.groups],
+        "notes": [vars(note) for note in run.notes],
+    }
+
+
+def _wave(wave: WaveState, updates: Mapping[str, Outcome]) -> dict[str, Any]:
+    ended = [updates[device_id] for device_id in wave.devices if device_id in updates]
+    return {
+        **wave.model_dump(mode="json"),
+        "success_count": sum(outcome.succeeded for outcome in ended),
+        "failure_count": sum(outcome.failed for outcome in ended),
+    }
+
+
+def _device(device: DeviceRecord, rollout: RolloutState) -> dict[str, Any]:
     return {
         "device_id": device.device_id,
         "device_type": device.device_type,
         "port": device.port,
+        "wave": rollout.wave_of(device.device_id),
         "outcome": str(device.outcome),
+        "update_outcome": str(update_of(device)),
         "state": state(device),
         "reason": device.reason or None,
         "identity": vars(device.identity) if device.identity else None,
@@ -82,7 +124,7 @@ def _device(device: DeviceRecord) -> dict[str, Any]:
         "version_after": device.version_after,
         "started": device.started,
         "ended": device.ended,
-        "time": _seconds(device.seconds),
+        "time": _seconds(seconds_spent(device)),
         "worker": device.worker or None,
         "attempts": [_attempt(attempt) for attempt in device.attempts],
         "phases": [_phase(phase) for phase in device.phases],

@@ -11,9 +11,12 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from harness.record import DeviceRecord, ErrorRecord, Outcome, RunRecord
-from harness.report import words
+from harness.report import rollout, words
+from harness.report.acts import seconds_spent
 from harness.report.figures import rate
 from harness.report.files import write_text
+from harness.report.firmware import on_what
+from harness.rollout.state import GateState, Verdict
 
 _AS_ERROR = frozenset({Outcome.UNTOUCHED, Outcome.EMERGENCY, Outcome.RUNNING})
 _AS_SKIPPED = frozenset({Outcome.RESTORED, Outcome.NOT_RUN})
@@ -29,23 +32,51 @@ def write(record: RunRecord, path: Path) -> None:
 
 def tree(run: RunRecord) -> ET.Element:
     """The document's root, a `testsuites`."""
-    root = _element("testsuites", name=run.batch_name, **_counts(run.devices))
-    suite = _suite(root, run.batch_name, run.devices, run.started, _run_seconds(run))
+    root = _element("testsuites", name=run.batch_name)
+    suite = _suite(root, run.batch_name, run.started, _run_seconds(run))
     suite.set("id", run.run_id)
     suite.set("file", run.batch_file)
     _properties(suite, _run_facts(run))
     for device in run.devices:
         _device(suite, run, device)
+    _gates(root, run)
+    for suite in (root, *root.iter("testsuite")):
+        _count(suite)
     return root
 
 
+def _gates(root: ET.Element, run: RunRecord) -> None:
+    """A suite of its own, with a case for each gate that was asked for: what a gate allows is no device's failure."""
+    of_waves = [(f"wave {wave.state.number}: ", gate) for wave in rollout.waves(run) for gate in wave.state.gates]
+    asked = [*of_waves, *(("", gate) for gate in rollout.gates(run))]
+    if asked:
+        suite = _suite(root, "quality gates", run.started, 0)
+        suite.set("file", run.batch_file)
+        for where, gate in asked:
+            suite.append(_gate(run, where, gate))
+
+
+def _gate(run: RunRecord, where: str, gate: GateState) -> ET.Element:
+    case = _element(
+        "testcase", name=f"{where}{gate.name}", classname=f"{Path(run.batch_file).stem}.gates", time="0.000"
+    )
+    told = rollout.gate_text(gate)
+    if gate.verdict is Verdict.FAILED:
+        failure = ET.SubElement(case, "failure", message=words.one_line(told), type=words.printable(gate.name))
+        failure.text = words.printable(rollout.halted(run)) or None
+    elif gate.verdict is Verdict.OPEN:
+        case.append(_element("skipped", message=rollout.VERDICT_WORDS[gate.verdict]))
+    _text(case, "system-out", told)
+    return case
+
+
 def _device(parent: ET.Element, run: RunRecord, device: DeviceRecord) -> None:
-    suite = _suite(parent, device.device_id, [device], device.started, device.seconds)
+    suite = _suite(parent, device.device_id, device.started, seconds_spent(device))
     suite.set("file", run.batch_file)
-    facts = _device_facts(device)
+    facts = _device_facts(run, device)
     _properties(suite, facts)
     case = _element("testcase", name=device.device_id, classname=f"{Path(run.batch_file).stem}.{device.device_type}")
-    case.set("time", f"{device.seconds or 0:.3f}")
+    case.set("time", f"{seconds_spent(device) or 0:.3f}")
     suite.append(case)
     _verdict(case, run, device)
     _earlier_attempts(case, device)
@@ -55,20 +86,30 @@ def _device(parent: ET.Element, run: RunRecord, device: DeviceRecord) -> None:
 
 def _verdict(case: ET.Element, run: RunRecord, device: DeviceRecord) -> None:
     if device.outcome in _AS_SKIPPED:
-        why = words.state(device) if device.outcome is Outcome.RESTORED else device.reason or "did not run"
-        case.append(_element("skipped", message=why))
-    elif not device.outcome.succeeded:
-        tag = "error" if device.outcome in _AS_ERROR else "failure"
-        kind = f"{device.error.category}: {device.error.kind}" if device.error else str(device.outcome)
-        element = _element(tag, message=words.one_line(words.cause(device)), type=kind)
-        lines = [words.cause(device), f"{device.outcome}: {words.state(device)}", words.what_to_do(run, device)]
-        element.text = words.printable("\n".join(filter(None, lines)))
-        case.append(element)
+        case.append(_element("skipped", message=_why_skipped(run, device)))
+        return
+    what = words.cause(device)
+    if device.outcome.succeeded:
+        if device not in rollout.not_restored(run):
+            return
+        what = rollout.why_not_restored(device)
+    tag = "error" if device.outcome in _AS_ERROR else "failure"
+    kind = f"{device.error.category}: {device.error.kind}" if device.error else str(device.outcome)
+    element = _element(tag, message=words.one_line(what), type=kind)
+    lines = [what, f"{device.outcome}: {words.state(device)}", words.what_to_do(run, device)]
+    element.text = words.printable("\n".join(filter(None, lines)))
+    case.append(element)
+
+
+def _why_skipped(run: RunRecord, device: DeviceRecord) -> str:
+    if device.outcome is Outcome.NOT_RUN:
+        return device.reason or "did not run"
+    return f"{words.state(device)}: it had been {device.update_outcome}, but {rollout.why_taken_back(run)}"
 
 
 def _earlier_attempts(case: ET.Element, device: DeviceRecord) -> None:
     """Surefire names an attempt that failed before one that passed `flaky`, before one that failed a `rerun`."""
-    tag = "flakyFailure" if device.outcome.succeeded else "rerunFailure"
+    tag = "flakyFailure" if rollout.update_of(device).succeeded else "rerunFailure"
     for attempt in device.attempts:
         if attempt.error is not None:
             element = _element(tag, message=words.one_line(attempt.error.message), type=str(attempt.error.category))
@@ -98,15 +139,24 @@ def _run_facts(run: RunRecord) -> list[tuple[str, str]]:
         "strategy": run.strategy,
         "description": run.description,
         "simulated": "yes" if run.simulated else "no",
+        "rehearsal": "yes" if run.rehearsal else "",
         "interrupted": run.interrupted,
+        "halted": run.rollout.halted,
+        "waves": str(len(rollout.waves(run)) or ""),
+        **{f"wave {wave.state.number}": rollout.wave_text(wave) for wave in rollout.waves(run)},
+        "boards": on_what(run),
     }
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _device_facts(device: DeviceRecord) -> list[tuple[str, str]]:
+def _device_facts(run: RunRecord, device: DeviceRecord) -> list[tuple[str, str]]:
     identity = device.identity
+    wave = run.rollout.wave_of(device.device_id) if rollout.in_waves(run) else None
+    update = rollout.update_of(device)
     facts = {
         "outcome": str(device.outcome),
+        "update_outcome": None if update in (device.outcome, Outcome.NOT_RUN) else str(update),
+        "wave": str(wave) if wave else None,
         "device_type": device.device_type,
         "port": device.port,
         "chip": identity.chip if identity else None,
@@ -123,26 +173,22 @@ def _device_facts(device: DeviceRecord) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _suite(
-    parent: ET.Element, name: str, devices: Iterable[DeviceRecord], started: float | None, seconds: float | None
-) -> ET.Element:
-    counts = _counts(tuple(devices))
-    suite = _element("testsuite", name=name, **counts)
-    suite.set("skipped", str(sum(device.outcome in _AS_SKIPPED for device in devices)))
-    suite.set("time", f"{seconds or 0:.3f}")
+def _suite(parent: ET.Element, name: str, started: float | None, seconds: float | None) -> ET.Element:
+    suite = _element("testsuite", name=name, time=f"{seconds or 0:.3f}")
     if started is not None:
         suite.set("timestamp", words.moment(started))
     parent.append(suite)
     return suite
 
 
-def _counts(devices: Iterable[DeviceRecord]) -> dict[str, str]:
-    outcomes = [device.outcome for device in devices]
-    return {
-        "tests": str(len(outcomes)),
-        "failures": str(sum(outcome is Outcome.ROLLED_BACK for outcome in outcomes)),
-        "errors": str(sum(outcome in _AS_ERROR for outcome in outcomes)),
-    }
+def _count(suite: ET.Element) -> None:
+    """The counts of the cases in it, however deep: so they can not say anything else than the cases do."""
+    cases = list(suite.iter("testcase"))
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    suite.set("errors", str(sum(case.find("error") is not None for case in cases)))
+    if suite.tag == "testsuite":
+        suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
 
 
 def _run_seconds(run: RunRecord) -> float:

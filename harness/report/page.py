@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.record import DeviceRecord, Outcome, RunRecord
-from harness.report import timeline, words
-from harness.report.figures import figures, rate
+from harness.report import rollout, timeline, words
+from harness.report.acts import acts, seconds_spent
+from harness.report.conclusion import mood, sentence
+from harness.report.figures import figures, not_run, rate
+from harness.report.firmware import on_what, shares
 
 CSS = Path(__file__).with_name("style.css")
 
@@ -22,7 +26,8 @@ HEADER = (
     "<th>Phases over time</th>",
     '<th class="sortable" data-column-type="duration">Time</th>',
 )
-_SHOWN = tuple(outcome for outcome in Outcome if outcome is not Outcome.RUNNING)
+_SHOWN = tuple(outcome for outcome in Outcome if outcome not in (Outcome.RESTORED, Outcome.RUNNING))
+"""Outcomes that are counted also where there are none."""
 
 
 def _shown(value: object) -> object:
@@ -41,15 +46,30 @@ def _environment() -> Environment:
         size=words.size,
         speed=words.speed,
         clock=words.clock,
+        time_of_day=words.time_of_day,
         cause=words.cause,
         state=words.state,
         versions=words.versions,
         rate=lambda phase: words.speed(rate(phase)),
+        acts=acts,
+        spent=seconds_spent,
+        since=lambda seconds: "0 s" if seconds < 1 else words.duration(seconds),
+        gate=rollout.gate_text,
+        figure=rollout.figure_text,
+        limit=rollout.limit_text,
+        status=rollout.status_text,
+        group=rollout.group_text,
+        update=rollout.update_of,
+        why_not_restored=rollout.why_not_restored,
     )
     environment.globals.update(
         names=words.OUTCOME_WORDS,
         signs=words.OUTCOME_SIGNS,
+        verdict_names=rollout.VERDICT_WORDS,
+        verdict_signs=rollout.VERDICT_SIGNS,
+        status_signs=rollout.STATUS_SIGNS,
         bars=timeline.bars,
+        breaks=timeline.breaks,
         width=timeline.WIDTH,
         colours=timeline.COLOURS,
         letters=timeline.LETTERS,
@@ -63,25 +83,43 @@ _TEMPLATES = _environment()
 def summary(run: RunRecord) -> str:
     """The page's head: it needs neither script nor style to be read, since Jenkins blocks both."""
     counts = figures(run)
-    environment = _TEMPLATES.overlay()
-    environment.filters = {**_TEMPLATES.filters, "what_to_do": lambda device: words.what_to_do(run, device)}
-    return environment.get_template("summary.html").render(
-        run=run,
+    return _render(
+        "summary.html",
+        run,
         counts=counts,
-        verdict=words.verdict(run),
-        shown=_SHOWN,
+        mood=mood(run),
+        verdict=sentence(run),
+        boards=on_what(run) if len(shares(run)) > 1 or run.rehearsal else "",
+        shown=[outcome for outcome in Outcome if outcome in _SHOWN or counts.count(outcome)],
         errors=sorted(counts.errors.items(), key=lambda item: (-item[1], item[0])),
-        not_run=run.with_outcome(Outcome.NOT_RUN),
+        not_run=not_run(run),
         scale_s=timeline.scale(run.devices),
+        paused=any(len(acts(device)) > 1 for device in run.devices),
+        is_plain=rollout.is_plain(run),
+        waves=rollout.waves(run),
+        gates=rollout.gates(run),
+        halted=rollout.halted(run),
+        restored=run.with_outcome(Outcome.RESTORED),
     )
 
 
-def cells(device: DeviceRecord, scale_s: float) -> list[str]:
+def cells(run: RunRecord, device: DeviceRecord, scale_s: float) -> list[str]:
     """The row of a device, a `td` for each of `HEADER`."""
-    html = _TEMPLATES.get_template("cells.html").render(device=device, scale_s=scale_s)
+    html = _render("cells.html", run, device=device, scale_s=scale_s)
     return [f"<td{cell}" for cell in html.split("<td")[1:]]
 
 
 def details(run: RunRecord, device: DeviceRecord) -> str:
     """What stands behind a click on the row."""
-    return _TEMPLATES.get_template("details.html").render(device=device, advice=words.what_to_do(run, device))
+    return _render("details.html", run, device=device, advice=words.what_to_do(run, device))
+
+
+def _render(template: str, run: RunRecord, **values: object) -> str:
+    return _TEMPLATES.get_template(template).render(
+        run=run,
+        what_to_do=partial(words.what_to_do, run),
+        wave_of=run.rollout.wave_of if rollout.in_waves(run) else lambda _device_id: None,
+        not_restored=rollout.not_restored(run),
+        why_taken_back=rollout.why_taken_back(run),
+        **values,
+    )

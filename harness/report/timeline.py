@@ -1,18 +1,26 @@
-"""A device's phases as bars over time, across its attempts. Pure geometry; the template draws it."""
+"""A device's phases as bars over time, across its attempts. Pure geometry; the template draws it.
+
+Where a device waited between two times that it was worked on, the drawing is broken: an hour's pause before it was
+taken back would leave nothing of the minute that it took.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from harness.record import DeviceRecord, Phase, PhaseOutcome, PhaseRecord
 from harness.report import words
+from harness.report.acts import Act, acts
 
 WIDTH = 320.0
 """Of the whole scale, in the drawing's units."""
 
 _NARROWEST = 1.5  # a phase of no time at all is still to be seen
 _LETTER_WIDTH = 11.0
+_BREAK = 14.0
+_MOST_BREAKS = 0.25  # of the width; they get narrower where there are so many
 
 COLOURS = {
     Phase.LOCK: "#4b5563",
@@ -52,23 +60,69 @@ class Bar:
     unfinished: bool
 
 
+@dataclass(frozen=True)
+class Break:
+    """A pause that is not drawn to scale; `x` is its middle."""
+
+    x: float
+    title: str
+
+
 def scale(devices: Iterable[DeviceRecord]) -> float:
     """The seconds that `WIDTH` stands for: the longest device's, so that all rows can be compared."""
-    return max((_span(device) for device in devices), default=0.0)
+    return max((_span(acts(device)) for device in devices), default=0.0)
 
 
 def bars(device: DeviceRecord, scale_s: float) -> tuple[Bar, ...]:
-    start = _start(device)
-    if start is None or scale_s <= 0:
+    if scale_s <= 0:
         return ()
-    end = start + _span(device)
-    return tuple(_bar(phase, start, end, WIDTH / scale_s) for phase in device.phases)
+    told = acts(device)
+    units_per_s = WIDTH / scale_s
+    return tuple(
+        _bar(phase, act, _end_of(phase, act), x, units_per_s)
+        for act, x in zip(told, _starts(told, units_per_s), strict=True)
+        for phase in act.phases
+    )
 
 
-def _bar(phase: PhaseRecord, start: float, end: float, units_per_s: float) -> Bar:
-    x = min(max(0.0, phase.started - start) * units_per_s, WIDTH - _NARROWEST)
-    seconds = max(0.0, (end if phase.ended is None else phase.ended) - phase.started)
-    width = min(max(seconds * units_per_s, _NARROWEST), WIDTH - x)
+def breaks(device: DeviceRecord, scale_s: float) -> tuple[Break, ...]:
+    """One between each two of the device's acts."""
+    if scale_s <= 0:
+        return ()
+    told = acts(device)
+    starts = _starts(told, WIDTH / scale_s)
+    middle = _break_width(told) / 2
+    return tuple(
+        Break(round(x - middle, 2), f"a pause of {words.duration(max(0.0, act.started - before.ended))}")
+        for before, act, x in zip(told, told[1:], starts[1:], strict=False)
+    )
+
+
+def _span(told: tuple[Act, ...]) -> float:
+    """Seconds that the whole width must stand for, if these acts and the breaks between them are to fit in."""
+    return sum(act.seconds for act in told) * WIDTH / (WIDTH - _break_width(told) * max(0, len(told) - 1))
+
+
+def _break_width(told: tuple[Act, ...]) -> float:
+    return min(_BREAK, WIDTH * _MOST_BREAKS / max(1, len(told) - 1))
+
+
+def _starts(told: tuple[Act, ...], units_per_s: float) -> list[float]:
+    """Where each act begins in the drawing."""
+    ends = accumulate(act.seconds * units_per_s + _break_width(told) for act in told[:-1])
+    return [0.0, *ends] if told else []
+
+
+def _end_of(phase: PhaseRecord, act: Act) -> float:
+    """One that was cut short lasted until what is known next."""
+    if phase.ended is not None:
+        return phase.ended
+    return min((other.started for other in act.phases if other.started > phase.started), default=act.ended)
+
+
+def _bar(phase: PhaseRecord, act: Act, ended: float, act_x: float, units_per_s: float) -> Bar:
+    x = min(act_x + max(0.0, phase.started - act.started) * units_per_s, WIDTH - _NARROWEST)
+    width = min(max((ended - phase.started) * units_per_s, _NARROWEST), WIDTH - x)
     return Bar(
         x=round(x, 2),
         width=round(width, 2),
@@ -83,20 +137,3 @@ def _bar(phase: PhaseRecord, start: float, end: float, units_per_s: float) -> Ba
 def _title(phase: PhaseRecord) -> str:
     spent = "not finished" if phase.ended is None else words.duration(phase.seconds)
     return f"{words.phase_name(phase)}: {phase.outcome}, {spent}"
-
-
-def _start(device: DeviceRecord) -> float | None:
-    starts = [phase.started for phase in device.phases]
-    if device.started is not None:
-        starts.append(device.started)
-    return min(starts, default=None)
-
-
-def _span(device: DeviceRecord) -> float:
-    start = _start(device)
-    if start is None:
-        return 0.0
-    ends = [phase.ended if phase.ended is not None else phase.started for phase in device.phases]
-    if device.ended is not None:
-        ends.append(device.ended)
-    return max(0.0, max(ends, default=start) - start)

@@ -6,7 +6,6 @@ import re
 from datetime import UTC, datetime
 
 from harness.record import DeviceRecord, Outcome, PhaseRecord, RunRecord
-from harness.report.figures import Figures, figures
 
 OUTCOME_WORDS = {
     Outcome.UPDATED: "updated",
@@ -94,25 +93,13 @@ def clock(at: float | None) -> str:
     return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def time_of_day(at: float | None) -> str:
+    """The same without its day: `14:13:20`."""
+    return "-" if at is None else f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}"
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def verdict(run: RunRecord) -> str:
-    """The run in one sentence; the worst first."""
-    return _verdict(run, figures(run))
-
-
-def _verdict(run: RunRecord, counts: Figures) -> str:
-    if not counts.total:
-        return "No device was in this run"
-    if emergencies := counts.count(Outcome.EMERGENCY):
-        return f"{plural(emergencies, 'board')} of {counts.total} in an UNKNOWN STATE"
-    if counts.failure:
-        return f"{counts.failure} of {plural(counts.total, 'device')} failed and kept the firmware they had"
-    if counts.success < counts.total:
-        return f"{counts.success} of {plural(counts.total, 'device')} on {run.version}; {counts.skipped} did not run"
-    return f"All {counts.total} devices are on {run.version}" if counts.total > 1 else f"The device is on {run.version}"
 
 
 def state(device: DeviceRecord) -> str:
@@ -134,10 +121,11 @@ def state(device: DeviceRecord) -> str:
 
 
 def versions(device: DeviceRecord, arrow: str = "→") -> str:
-    """Before and after, as far as they are known."""
+    """Before and after, as far as they are known; of a restored device also what it was on in between."""
     if device.version_before is None and device.version_after is None:
         return "-"
-    return f"{device.version_before or '?'} {arrow} {device.version_after or '?'}"
+    between = [device.wanted_version] if device.outcome is Outcome.RESTORED else []
+    return f" {arrow} ".join(version or "?" for version in (device.version_before, *between, device.version_after))
 
 
 def what_to_do(run: RunRecord, device: DeviceRecord) -> str:

@@ -29,12 +29,14 @@ BAD = ErrorRecord(
 class Story:
     """One device's journal, written as the harness writes it; each method is something that happened to the device."""
 
-    def __init__(self, folder: Path, device_id: str = "ESP32_001", device_type: str = "esp32") -> None:
+    def __init__(
+        self, folder: Path, device_id: str = "ESP32_001", device_type: str = "esp32", now: float = EPOCH
+    ) -> None:
         self.device_id = device_id
         self.device_type = device_type
         self.port = f"/dev/ttyUSB{device_id[-1]}"
         self.path = folder / f"{device_id}.jsonl"
-        self.now = EPOCH
+        self.now = now
         self._attempt = 0
         self._journal = Journal(self.path, clock=lambda: self.now)
 
@@ -46,7 +48,12 @@ class Story:
         self.now += seconds
         return self
 
-    def starts(self, worker: str = "gw0") -> Self:
+    def begins_again(self, *, restoring: bool = False) -> Self:
+        """After it ended: in a resumed run, or to be taken back."""
+        self._journal = Journal(self.path, clock=lambda: self.now)
+        return self.starts(restoring=restoring)
+
+    def starts(self, worker: str = "gw0", *, restoring: bool = False) -> Self:
         return self.tell(
             Kind.STARTED,
             device_id=self.device_id,
@@ -55,6 +62,7 @@ class Story:
             wanted_version="1.2.0",
             pid=4711,
             worker=worker,
+            restoring=restoring,
         ).phase(Phase.LOCK, 0.01)
 
     def attempt(self, baud: int = 921600) -> Self:
@@ -113,8 +121,8 @@ class Story:
         return fold(DeviceRecord(self.device_id, self.device_type, self.port, "1.2.0"), read(self.path))
 
 
-def updated(folder: Path, device_id: str = "ESP32_001", flash_s: float = 10.0) -> Story:
-    story = Story(folder, device_id).starts().attempt().identified().phase(Phase.BACKUP, 4.0, bytes=4 << 20)
+def updated(folder: Path, device_id: str = "ESP32_001", flash_s: float = 10.0, now: float = EPOCH) -> Story:
+    story = Story(folder, device_id, now=now).starts().attempt().identified().phase(Phase.BACKUP, 4.0, bytes=4 << 20)
     return story.flashed(flash_s).phase(Phase.VERIFY, 1.0).boots().ends(Outcome.UPDATED)
 
 
@@ -132,10 +140,23 @@ def unchanged(folder: Path, device_id: str = "ESP32_003") -> Story:
     return story.phase(Phase.VERIFY, 1.0).boots().ends(Outcome.UNCHANGED)
 
 
-def rolled_back(folder: Path, device_id: str = "ESP32_004", error: ErrorRecord = BAD) -> Story:
-    story = Story(folder, device_id).starts().attempt().identified().phase(Phase.BACKUP, 4.0, bytes=4 << 20)
+def rolled_back(folder: Path, device_id: str = "ESP32_004", error: ErrorRecord = BAD, now: float = EPOCH) -> Story:
+    story = Story(folder, device_id, now=now).starts().attempt().identified().phase(Phase.BACKUP, 4.0, bytes=4 << 20)
     story.flashed().phase(Phase.VERIFY, 1.0, error=error).phase(Phase.ROLLBACK, 6.0, bytes=1 << 20)
     return story.tell(Kind.VERSION, which="after", version="1.1.0").ends(Outcome.ROLLED_BACK, error)
+
+
+def restored(folder: Path, device_id: str = "ESP32_001", now: float = EPOCH, pause_s: float = 60.0) -> Story:
+    """Updated, and taken back after a pause."""
+    story = updated(folder, device_id, now=now).after(pause_s).begins_again(restoring=True)
+    story.phase(Phase.ROLLBACK, 6.0, bytes=1 << 20).tell(Kind.VERSION, which="after", version="1.1.0")
+    return story.ends(Outcome.RESTORED)
+
+
+def not_restored(folder: Path, device_id: str = "ESP32_002", now: float = EPOCH) -> Story:
+    """Updated, and then not to be reached when it was to be taken back."""
+    story = updated(folder, device_id, now=now).after(60.0).begins_again(restoring=True)
+    return story.ends(Outcome.UPDATED, LOST, f"not restored: {LOST.message}")
 
 
 def untouched(folder: Path, device_id: str = "ESP32_005", error: ErrorRecord = LOST) -> Story:

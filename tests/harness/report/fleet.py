@@ -50,6 +50,13 @@ def test_flash(device_id):
         os._exit(9)
     if DEVICES[device_id].outcome.failed:
         pytest.fail(f"{{device_id}} did not make it", pytrace=False)
+
+
+if {restored!r}:
+
+    @pytest.mark.parametrize("device_id", {restored!r})
+    def test_restore(device_id):
+        assert DEVICES[device_id].outcome == "restored"
 """
 
 
@@ -58,10 +65,12 @@ def write_page(
 ) -> Path:
     """The report that pytest-html writes with our hooks. Devices that did not run are items only where `broken`."""
     ran = [device.device_id for device in run.devices if device.outcome is not Outcome.NOT_RUN]
+    restored = [device.device_id for device in run.with_outcome(Outcome.RESTORED)]
+    items = _ITEMS.format(ids=[*ran, *broken], dying=dying, broken=broken, restored=restored)
     (folder / "run.pickle").write_bytes(pickle.dumps(run))
     (folder / "conftest.py").write_text(_CONFTEST)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    (folder / "test_fleet.py").write_text(_ITEMS.format(ids=[*ran, *broken], dying=dying, broken=broken))
+    (folder / "test_fleet.py").write_text(items)
     page = folder / "report.html"
     result = subprocess.run(
         [sys.executable, "-m", "pytest", f"--html={page}", "--self-contained-html", *arguments],

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from drivers.base import Category
 from harness.record import DeviceRecord, ErrorRecord, Outcome, Phase, PhaseOutcome, PhaseRecord, RunRecord
 from harness.report.figures import figures, rate
-from tests.harness.builders import run_of, updated
+from harness.report.figures import not_run as figures_not_run
+from tests.harness.builders import not_run, restored, rolled_back, run_of, unchanged, updated
 
 ERRORS = st.one_of(
     st.none(), st.builds(ErrorRecord, st.sampled_from(Category), st.just("E"), st.just("m"), st.just("a"))
@@ -47,6 +48,28 @@ def test_a_run_of_each_ending(run: RunRecord) -> None:
     assert counts.retried == 2
     assert counts.success_rate == pytest.approx(100 * 3 / 7)
     assert counts.errors == {Category.VERIFICATION: 2, Category.CONNECTION: 1, Category.OTHER: 1}
+
+
+def test_a_fleet_that_was_taken_back_is_no_success(tmp_path: Path) -> None:
+    told = [unchanged(tmp_path, "A3"), restored(tmp_path, "A1"), restored(tmp_path, "A2"), rolled_back(tmp_path, "A4")]
+    counts = figures(run_of([story.record() for story in told]))
+
+    assert (counts.success, counts.failure, counts.restored) == (1, 1, 2)
+    assert counts.success_rate == 25.0
+
+
+def test_flash_times_are_kept_of_boards_that_were_taken_back(tmp_path: Path) -> None:
+    assert figures(run_of([restored(tmp_path).record()])).flash.average_s == pytest.approx(10.0)
+
+
+def test_devices_that_did_not_run_are_told_by_their_reason() -> None:
+    devices = [not_run("A1", "halted"), not_run("A2", "in quarantine"), not_run("A3", "halted")]
+    told = figures_not_run(run_of(devices))
+
+    assert {why: [device.device_id for device in found] for why, found in told.items()} == {
+        "halted": ["A1", "A3"],
+        "in quarantine": ["A2"],
+    }
 
 
 def test_no_devices_are_no_success() -> None:

@@ -11,10 +11,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from drivers.base import Identity
-from harness.record import RunRecord
-from tests.harness.builders import LOST, mixed_run, run_of, untouched, updated
+from harness.record import RunNote, RunRecord
+from harness.rollout.state import GroupState, GroupStatus, RolloutState, Verdict
+from tests.harness.builders import EPOCH, LOST, mixed_run, not_restored, not_run, restored, run_of, untouched, updated
 from tests.harness.report.browser import chromium
 from tests.harness.report.fleet import write_page
+from tests.harness.report.rollouts import IDS, WHY, halted_rollout, rate
 
 DEVICES = [f"ESP32_00{n}" for n in range(1, 9)]
 ATTACK = '</pre></script><img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>'
@@ -146,6 +148,100 @@ def test_a_run_without_failures_says_so_and_shows_no_emergency(browser: Chrome, 
     assert not browser.find_elements(By.CSS_SELECTOR, "div.bf-emergency")
 
 
+@pytest.fixture(scope="module")
+def halted_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("halted")
+    journals = folder / "journals"
+    journals.mkdir()
+    return write_page(folder, halted_rollout(journals))
+
+
+@pytest.fixture
+def halted(browser: Chrome, halted_page: Path) -> Chrome:
+    browser.get(halted_page.as_uri())
+    return browser
+
+
+def test_a_halted_rollout_says_so_at_the_top_with_what_the_boards_are_on(halted: Chrome) -> None:
+    loud = halted.find_element(By.CSS_SELECTOR, ".bf-halted")
+    verdict = halted.find_element(By.CSS_SELECTOR, ".bf-verdict").text
+
+    assert loud.text == f"■ HALTED: {WHY}"
+    assert "Halted in wave 3 of 4 and taken back" in verdict
+    assert "Boards: 12 on 1.1.0 (2 rolled back, 10 restored), 28 on the firmware that they had (not run)" in verdict
+    assert loud.rect["y"] < halted.find_element(By.CSS_SELECTOR, ".bf-rollout").rect["y"]
+
+
+def test_waves_are_told_with_their_counts_and_gates(halted: Chrome) -> None:
+    waves = [row.text for row in halted.find_elements(By.CSS_SELECTOR, ".bf-waves tbody tr")]
+
+    assert len(waves) == 4
+    assert waves[2].startswith("3 10 ✘ failed 14:34:50 14:35:35 4 2 4 ✘ failed success_threshold: 66.7 %")
+    assert waves[3] == "4 24 ○ not started - - - - - -"
+
+
+def test_the_gates_of_the_batch_have_figure_limit_and_verdict_in_words(halted: Chrome) -> None:
+    gates = [row.text for row in halted.find_elements(By.CSS_SELECTOR, ".bf-gates tbody tr")]
+
+    assert gates == [
+        "✔ passed max_flash_time 12.3 s at most 60 s allowed slowest: ESP32_004",
+        "○ not decided min_success_rate 83.3 % at least 80 % wanted 10 of 12 devices, 2 failed",
+    ]
+
+
+def test_what_happened_is_told_in_order_and_what_matters_is_bold(halted: Chrome) -> None:
+    notes = halted.find_elements(By.CSS_SELECTOR, ".bf-notes tbody tr")
+
+    assert notes[0].text == "14:13:20 +0 s wave 1 of 4 starts: 1 device"
+    assert [note.text for note in halted.find_elements(By.CSS_SELECTOR, ".bf-notes strong")] == [
+        WHY,
+        "restoring 10 devices, newest wave first",
+    ]
+
+
+def test_a_restored_devices_row_tells_both_what_it_was_and_why_it_was_taken_back(halted: Chrome) -> None:
+    restored = row(halted, "ESP32_003 wave 2")
+
+    assert "↺ restored\nwas ✔ updated" in restored.text
+    assert "1.1.0 → 1.2.0 → 1.1.0" in restored.text
+    assert "taken back, since success_threshold failed in wave 3" in restored.text
+    assert "It had been updated; it was taken back since" in restored.text
+    assert "UTC, after a pause of 11 min 45 s" in restored.text
+
+
+def test_a_row_of_a_device_that_did_not_run_says_why(halted: Chrome) -> None:
+    assert WHY in row(halted, "ESP32_040 wave 4").find_element(By.CSS_SELECTOR, ".col-timeline").text
+
+
+def test_a_device_has_one_row_and_is_counted_once_though_two_items_were_run_for_it(halted: Chrome) -> None:
+    shown = [device.split()[0] for device in shown_devices(halted)]
+
+    assert sorted(shown) == sorted(IDS)
+    assert "2 Failed" in halted.find_element(By.CSS_SELECTOR, ".filters").text
+    assert "38 Skipped" in halted.find_element(By.CSS_SELECTOR, ".filters").text
+
+
+def test_a_plain_run_has_no_section_of_a_rollout(opened: Chrome) -> None:
+    assert not opened.find_elements(By.CSS_SELECTOR, ".bf-rollout, .bf-halted, .bf-wave, .bf-rehearsal")
+
+
+def test_boards_that_could_not_be_taken_back_are_told(browser: Chrome, tmp_path: Path) -> None:
+    left = [not_restored(tmp_path).record(), updated(tmp_path, "ESP32_009").record()]
+    run = run_of(left, rollout=RolloutState(halted="wave 2 failed", restoring=True))
+    browser.get(write_page(tmp_path, run).as_uri())
+    told = browser.find_element(By.CSS_SELECTOR, ".bf-not-restored").text
+
+    assert "ESP32_002 /dev/ttyUSB2 not restored: No serial data received." in told
+    assert "ESP32_009 /dev/ttyUSB9 not restored: its turn never came" in told
+
+
+def test_a_rehearsal_says_so_before_anything_else(browser: Chrome, tmp_path: Path) -> None:
+    browser.get(write_page(tmp_path, run_of([updated(tmp_path).record()], rehearsal=True)).as_uri())
+    head = browser.find_element(By.CSS_SELECTOR, ".bf-summary")
+
+    assert head.text.startswith("A rehearsal: every board was a virtual twin")
+
+
 def test_nothing_that_a_board_or_a_batch_says_becomes_markup(browser: Chrome, tmp_path: Path) -> None:
     error = replace(LOST, message=ATTACK, advice=ATTACK, kind=ATTACK)
     hostile = replace(
@@ -158,7 +254,12 @@ def test_nothing_that_a_board_or_a_batch_says_becomes_markup(browser: Chrome, tm
         version_before=ATTACK,
         identity=Identity(ATTACK, ATTACK, ATTACK, 1),
     )
-    run = run_of([hostile], batch_name=ATTACK, description=ATTACK, batch_file=ATTACK, version=ATTACK)
+    gate = rate(Verdict.FAILED, 0, 1, ATTACK)
+    group = GroupState(name=ATTACK, status=GroupStatus.GIVEN_UP, reason=ATTACK)
+    rollout = RolloutState(gates=(gate,), groups=(group,), halted=ATTACK, restoring=True)
+    notes = (RunNote(EPOCH, ATTACK, loud=True),)
+    said = dict.fromkeys(("batch_name", "description", "batch_file", "version"), ATTACK)
+    run = run_of([hostile, restored(tmp_path).record(), not_run(reason=ATTACK)], rollout=rollout, notes=notes, **said)
     browser.get(write_page(tmp_path, run).as_uri())
     for summary in browser.find_elements(By.CSS_SELECTOR, ".bf-details summary"):
         summary.click()

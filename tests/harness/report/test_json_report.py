@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from harness.record import RunRecord
 from harness.report import json_report
-from tests.harness.builders import run_of
+from harness.rollout.state import GroupState, GroupStatus
+from tests.harness.builders import EPOCH, run_of
+from tests.harness.report.rollouts import WHY, halted_rollout
 
 
 @pytest.fixture
@@ -34,8 +37,15 @@ def test_summary_and_statistics(report: dict[str, Any]) -> None:
         "skipped_count": 1,
         "unchanged_count": 1,
         "rolled_back_count": 1,
+        "restored_count": 0,
         "emergency_count": 2,
         "retried_count": 2,
+        "firmware": [
+            {"version": "1.2.0", "certainty": "known", "count": 3, "outcomes": {"updated": 2, "unchanged": 1}},
+            {"version": "1.1.0", "certainty": "known", "count": 1, "outcomes": {"rolled-back": 1}},
+            {"version": None, "certainty": "as-before", "count": 2, "outcomes": {"untouched": 1, "not-run": 1}},
+            {"version": None, "certainty": "unknown", "count": 2, "outcomes": {"emergency": 2}},
+        ],
     }
     assert report["statistics"]["average_flash_time"] == 16.5
     assert report["statistics"]["error_categories"] == {
@@ -72,9 +82,45 @@ def test_emergencies_are_named_with_what_to_do(report: dict[str, Any]) -> None:
     assert all("Do not use or ship" in each["advice"] for each in report["emergencies"])
 
 
-def test_every_key_is_documented(report: dict[str, Any]) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "reports.md").read_text()
+def test_a_rollout_is_told_wave_by_wave_and_gate_by_gate(tmp_path: Path) -> None:
+    report = json_report.as_json(halted_rollout(tmp_path))
+    waves = report["waves"]
 
+    assert (report["halted"], report["restoring"]) == (WHY, True)
+    assert [(wave["status"], len(wave["devices"])) for wave in waves] == [
+        ("passed", 1),
+        ("passed", 5),
+        ("failed", 10),
+        ("waiting", 24),
+    ]
+    assert [(wave["success_count"], wave["failure_count"]) for wave in waves] == [(1, 0), (5, 0), (4, 2), (0, 0)]
+    assert waves[2]["gates"][0] | {"figure": 67} == {
+        "name": "success_threshold",
+        "verdict": "failed",
+        "figure": 67,
+        "limit": 90.0,
+        "unit": "percent",
+        "detail": "4 of 6 devices, 2 failed",
+    }
+    assert [gate["name"] for gate in report["gates"]] == ["max_flash_time", "min_success_rate"]
+    assert {"at": EPOCH + 1335, "text": WHY, "loud": True} in report["notes"]
+
+
+def test_a_restored_device_tells_its_wave_and_how_its_update_had_ended(tmp_path: Path) -> None:
+    told = device(json_report.as_json(halted_rollout(tmp_path)), "ESP32_003")
+
+    assert (told["wave"], told["update_outcome"], told["outcome"]) == (2, "updated", "restored")
+    assert (told["version_before"], told["version_wanted"], told["version_after"]) == ("1.1.0", "1.2.0", "1.1.0")
+    assert told["time"] == pytest.approx(22.4, abs=0.1)  # the half hour's wait in between is no work
+
+
+def test_every_key_is_documented(report: dict[str, Any], tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "reports.md").read_text()
+    group = GroupState(name="hub-1", status=GroupStatus.PAUSED, reason="3 connection errors in a row", until=EPOCH)
+    run = halted_rollout(tmp_path)
+    rollout = json_report.as_json(replace(run, rollout=run.rollout.model_copy(update={"groups": (group,)})))
+
+    assert [key for key in sorted(_keys(rollout)) if f"`{key}`" not in text] == []
     assert [key for key in sorted(_keys(report)) if f"`{key}`" not in text] == []
 
 

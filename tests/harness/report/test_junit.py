@@ -15,7 +15,9 @@ from lxml import etree
 
 from harness.record import DeviceRecord, ErrorRecord, Outcome, Phase, RunRecord
 from harness.report import junit
-from tests.harness.builders import BAD, run_of
+from harness.rollout.state import RolloutState
+from tests.harness.builders import BAD, not_restored, run_of, updated
+from tests.harness.report.rollouts import WHY, halted_rollout
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).with_name("junit-10.xsd")))
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)  # surrogates, controls and all
@@ -27,6 +29,7 @@ def document(run: RunRecord, tmp_path: Path) -> etree._Element:
 
 
 def written(run: RunRecord, folder: Path) -> etree._Element:
+    """The document, which keeps to the schema."""
     junit.write(run, folder / "junit.xml")
     root = etree.parse(folder / "junit.xml").getroot()
     SCHEMA.assertValid(root)
@@ -141,6 +144,61 @@ def test_control_characters_are_spelled_out_so_that_nothing_is_lost(tmp_path: Pa
 
     assert case(root, "D1").find("error").get("message") == "flash: got \\x00\\x1b[31m"
     assert case(root, "D1").findtext("system-out").endswith("a\nb\\x07")
+
+
+def test_gates_are_cases_of_a_suite_of_their_own(tmp_path: Path) -> None:
+    suite = written(halted_rollout(tmp_path), tmp_path).find("testsuite[@name='quality gates']")
+    found = {each.get("name"): [child.tag for child in each if child.tag != "system-out"] for each in suite}
+    failed = suite.find("testcase/failure/..")
+
+    assert {name: tags[0] for name, tags in found.items() if tags} == {
+        "wave 3: success_threshold": "failure",
+        "wave 4: success_threshold": "skipped",
+        "wave 4: max_flash_time": "skipped",
+        "min_success_rate": "skipped",
+    }
+    assert {name: suite.get(name) for name in ("tests", "failures", "skipped")} == {
+        "tests": "10",
+        "failures": "1",
+        "skipped": "3",
+    }
+    assert "66.7 %, at least 90 % wanted" in failed.findtext("system-out")
+
+
+def test_a_run_that_asked_for_no_gates_has_no_such_suite(document: etree._Element) -> None:
+    assert len(document.findall("testsuite")) == 1
+
+
+def test_the_passed_cases_are_the_boards_on_the_new_firmware_and_no_more(tmp_path: Path) -> None:
+    devices = written(halted_rollout(tmp_path), tmp_path).find("testsuite")
+    counts = {name: devices.get(name) for name in ("tests", "failures", "errors", "skipped")}
+
+    assert counts == {"tests": "40", "failures": "2", "errors": "0", "skipped": "38"}
+
+
+def test_a_restored_device_says_what_it_is_on_and_why_it_was_taken_back(tmp_path: Path) -> None:
+    message = case(written(halted_rollout(tmp_path), tmp_path), "ESP32_003").find("skipped").get("message")
+
+    assert message == ("taken back to 1.1.0, verified: it had been updated, but success_threshold failed in wave 3")
+
+
+def test_a_device_that_could_not_be_taken_back_is_a_failure(tmp_path: Path) -> None:
+    halted = RolloutState(halted="wave 2 failed", restoring=True)
+    left = [not_restored(tmp_path).record(), updated(tmp_path, "ESP32_009").record()]
+    root = written(run_of(left, rollout=halted), tmp_path)
+
+    assert case(root, "ESP32_002").find("failure").get("message") == "not restored: No serial data received."
+    assert case(root, "ESP32_009").find("failure").get("message") == "not restored: its turn never came"
+
+
+def test_the_runs_properties_tell_its_waves_and_what_the_boards_are_on(tmp_path: Path) -> None:
+    suite = written(halted_rollout(tmp_path), tmp_path).find("testsuite")
+    properties = {each.get("name"): each.get("value") for each in suite.iterfind("properties/property")}
+
+    assert properties["halted"] == WHY
+    assert properties["waves"] == "4"
+    assert properties["wave 2"] == "wave 2 of 4: 5 devices: 5 updated: passed; 5 restored"
+    assert properties["boards"].startswith("12 on 1.1.0")
 
 
 def test_an_empty_run_is_a_valid_document(tmp_path: Path) -> None:

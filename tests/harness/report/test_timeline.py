@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.record import DeviceRecord, Phase, PhaseOutcome, PhaseRecord, RunRecord
-from harness.report.timeline import COLOURS, LETTERS, WIDTH, bars, scale
+from harness.report.timeline import COLOURS, LETTERS, WIDTH, bars, breaks, scale
+from tests.harness.builders import Story, restored
 
 TIMES = st.floats(0, 1e6)
 PHASES = st.lists(
@@ -34,6 +37,7 @@ def test_every_phase_is_drawn_and_inside(phases: list[PhaseRecord], started: flo
         assert bar.x >= 0
         assert bar.width > 0
         assert bar.x + bar.width <= WIDTH + 0.02
+    assert all(0 < pause.x < WIDTH for pause in breaks(device, scale_s))
 
 
 def test_the_longest_device_fills_the_scale(run: RunRecord) -> None:
@@ -41,6 +45,27 @@ def test_the_longest_device_fills_the_scale(run: RunRecord) -> None:
     last = bars(longest, scale(run.devices))[-1]
 
     assert last.x + last.width == pytest.approx(WIDTH, abs=0.1)
+
+
+def test_a_pause_of_hours_leaves_room_for_the_work_around_it(tmp_path: Path) -> None:
+    device = restored(tmp_path, pause_s=7200.0).record()
+    scale_s = scale([device])
+    drawn, (pause,) = bars(device, scale_s), breaks(device, scale_s)
+    rollback = drawn[-1]
+
+    assert scale_s == pytest.approx(22.4, rel=0.06)
+    assert rollback.width > WIDTH / 5
+    assert rollback.x + rollback.width == pytest.approx(WIDTH, abs=0.1)
+    assert drawn[-3].x + drawn[-3].width < pause.x < drawn[-2].x
+    assert pause.title == "a pause of 2 h 00 min"
+
+
+def test_a_phase_that_was_cut_short_lasts_until_the_next_thing_known(tmp_path: Path) -> None:
+    story = Story(tmp_path).starts().attempt().phase_starts(Phase.FLASH).after(4.0).phase(Phase.VERIFY, 6.0)
+    flash, verify = bars(story.record(), scale([story.record()]))[-2:]
+
+    assert flash.unfinished
+    assert flash.x + flash.width == pytest.approx(verify.x, abs=0.1)
 
 
 @pytest.mark.parametrize("phase", Phase)

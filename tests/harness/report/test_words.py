@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.record import Outcome
 from harness.report import words
-from tests.harness.builders import EPOCH
+from tests.harness.builders import EPOCH, restored
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -51,6 +52,10 @@ def test_sizes(count: float | None, told: str) -> None:
 def test_moments_are_in_utc() -> None:
     assert words.moment(EPOCH) == "2026-09-21T14:13:20+00:00"
     assert words.clock(EPOCH) == "2026-09-21 14:13:20 UTC"
+
+
+def test_a_restored_devices_versions_tell_what_it_was_on_in_between(tmp_path: Path) -> None:
+    assert words.versions(restored(tmp_path).record()) == "1.1.0 → 1.2.0 → 1.1.0"
 
 
 @pytest.mark.parametrize("outcome", Outcome)

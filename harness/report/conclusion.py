@@ -1,0 +1,75 @@
+"""The run in one sentence, and whether it is a good one. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from harness.record import Outcome, RunRecord
+from harness.report import rollout
+from harness.report.figures import Figures, figures
+from harness.report.words import plural
+from harness.rollout.state import Verdict
+
+
+class Mood(StrEnum):
+    """How a report shows it."""
+
+    GOOD = "good"  # every device is on the new firmware
+    FAIR = "fair"  # not every one, and the gates allow that
+    BAD = "bad"
+
+
+def mood(run: RunRecord) -> Mood:
+    counts, state = figures(run), run.rollout
+    if state.halted or state.verdict is not Verdict.PASSED or run.emergencies or counts.restored:
+        return Mood.BAD
+    if counts.success == counts.total:
+        return Mood.GOOD
+    return Mood.FAIR if state.all_gates and not run.interrupted else Mood.BAD
+
+
+def sentence(run: RunRecord) -> str:
+    """The worst first."""
+    counts = figures(run)
+    if not counts.total:
+        return "No device was in this run"
+    if emergencies := counts.count(Outcome.EMERGENCY):
+        return f"{plural(emergencies, 'board')} of {counts.total} in an UNKNOWN STATE"
+    if head := _what_stopped_it(run, counts):
+        return f"{head}: {', '.join(_parts(run, counts))}"
+    if counts.failure:
+        allowed = ", which the gates allow" if mood(run) is Mood.FAIR else ""
+        return f"{counts.failure} of {plural(counts.total, 'device')} failed and kept the firmware they had{allowed}"
+    if counts.success < counts.total:
+        return f"{counts.success} of {plural(counts.total, 'device')} on {run.version}; {counts.skipped} did not run"
+    return f"All {counts.total} devices are on {run.version}" if counts.total > 1 else f"The device is on {run.version}"
+
+
+def _what_stopped_it(run: RunRecord, counts: Figures) -> str:
+    if rollout.is_plain(run) and not counts.restored:
+        return ""
+    taken_back = " and taken back" if counts.restored else ""
+    if run.rollout.halted:
+        begun = [wave for wave in rollout.waves(run) if wave.is_begun]
+        where = f" in wave {begun[-1].state.number} of {begun[-1].of}" if begun else ""
+        return f"Halted{where}{taken_back}"
+    failed = rollout.failed_gates(run)
+    if failed:
+        where, gate = failed[0]
+        return f"{gate.name} failed{where}{', taken back' if counts.restored else ''}"
+    return "Taken back" if counts.restored else ""
+
+
+def _parts(run: RunRecord, counts: Figures) -> list[str]:
+    told = {
+        "failed": counts.failure,
+        "restored": counts.restored,
+        f"on {run.version}": counts.success,
+        "running": counts.count(Outcome.RUNNING),
+        "did not run": counts.skipped,
+    }
+    first, *others = [(what, count) for what, count in told.items() if count]
+    return [
+        f"{first[1]} of {plural(counts.total, 'device')} {first[0]}",
+        *(f"{count} {what}" for what, count in others),
+    ]
