@@ -6,38 +6,44 @@ import time
 from typing import TextIO
 
 from harness.journal import Event, Kind
-from harness.live.painter import encodable, ending
+from harness.live.painter import Done, encodable, ending
 from harness.record import DeviceRecord
 from harness.report import words
 
 
 class LinePainter:
     def __init__(self, total: int, out: TextIO) -> None:
-        self._total = total
-        self._ended = 0
+        self._done = Done(total)
         self._out = out
 
     def open(self) -> None:
         pass
 
     def changed(self, event: Event, device: DeviceRecord) -> None:
-        self._ended += event.kind is Kind.ENDED
+        self._done.take(event, device)
         text = self._text(event, device)
         if text:
             stamp = time.strftime("%H:%M:%S", time.localtime(event.at))
             self._out.write(f"{stamp} {encodable(words.one_line(text), self._out)}\n")
+
+    def known(self, event: Event, device: DeviceRecord) -> None:
+        self._done.take(event, device)
 
     def say(self, text: str) -> None:
         self._out.write(f"{encodable(text, self._out)}\n")
 
     def _text(self, event: Event, device: DeviceRecord) -> str:
         match event.kind:
+            case Kind.STARTED if device.restoring:
+                return f"{device.device_id} is taken back"
+            case Kind.STARTED if device.begun_at:
+                return f"{device.device_id} is begun again"
             case Kind.PHASE_STARTED:
                 return f"{device.device_id} {words.phase_name(device.phases[-1])}"
             case Kind.RETRY:
                 return f"{device.device_id} again in {event.data['wait_s']:.1f} s: {event.data['error']['message']}"
             case Kind.ENDED:
-                return ending(device, self._ended, self._total)
+                return ending(device, self._done)
         return ""
 
     def draw(self, _active: list[DeviceRecord], /) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.journal import Event, Kind
-from harness.live.painter import encodable, ending
+from harness.live.painter import Done, encodable, ending, latest_act
 from harness.record import DeviceRecord, Outcome, PhaseOutcome, PhaseRecord
 from harness.report import words
 
@@ -55,9 +55,8 @@ class _Terminal(Console):
 
 class ScreenPainter:
     def __init__(self, total: int, out: TextIO, clock: Callable[[], float]) -> None:
-        self._total = total
+        self._done = Done(total)
         self._clock = clock
-        self._ended = 0
         self._endings: list[Text] = []  # of devices, and what else is said; to scroll by with the next drawing
         self._speeds: dict[str, _Speed] = {}
         self._console = _Terminal(file=out, force_terminal=True, highlight=False, emoji=False, markup=False)
@@ -74,11 +73,14 @@ class ScreenPainter:
         self._live.start()
 
     def changed(self, event: Event, device: DeviceRecord) -> None:
+        self._done.take(event, device)
         if event.kind is Kind.PROGRESS:
             self._measure(event, device)
         if event.kind is Kind.ENDED:
-            self._ended += 1
-            self._endings.append(self._text(ending(device, self._ended, self._total), _STYLES.get(device.outcome, "")))
+            self._endings.append(self._text(ending(device, self._done), _STYLES.get(device.outcome, "")))
+
+    def known(self, event: Event, device: DeviceRecord) -> None:
+        self._done.take(event, device)
 
     def say(self, text: str) -> None:
         self._endings.append(self._text(text, "bold"))
@@ -96,7 +98,7 @@ class ScreenPainter:
         table = Table.grid(padding=(0, 1))
         for device in active[: max(1, self._console.height - _ROOM_BELOW)]:
             table.add_row(*self._row(device))
-        status = Text(f"{self._ended} of {self._total} done, {len(active)} active", "bold")
+        status = Text(f"{len(self._done)} of {self._done.total} done, {len(active)} active", "bold")
         self._live.update(Group(table, status))
         if self._endings:
             self._console.print(Text("\n").join(self._endings))  # draws the view anew, below them
@@ -106,7 +108,8 @@ class ScreenPainter:
 
     def _row(self, device: DeviceRecord) -> list[Text | ProgressBar]:
         now = self._clock()
-        elapsed = words.duration(max(0.0, now - (device.started or now)))
+        act = latest_act(device)
+        elapsed = words.duration(max(0.0, now - (act.started if act else now)))
         phase = device.phases[-1] if device.phases else None
         if phase is None or phase.outcome is not PhaseOutcome.RUNNING:
             return [self._text(device.device_id), Text("..."), Text(""), Text(""), Text(""), Text(elapsed)]

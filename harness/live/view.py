@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import cycle, islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TextIO
@@ -18,6 +19,8 @@ from harness.record import DeviceRecord, Outcome, fold
 
 _POLL_S = 0.2
 _STOP_S = 5.0
+_AT_ONCE = 100
+"""So many devices that are not worked on are looked at each time: five hundred take a second, and no file is opened."""
 _UNSEEN = frozenset({Kind.LOG, Kind.CONSOLE})  # long, and not shown here
 
 
@@ -31,8 +34,12 @@ class LiveView:
         out: TextIO,
         tty: bool,
         clock: Callable[[], float] = time.time,
+        since: float = 0.0,
     ) -> None:
-        self._followed = {device_id: _Followed(device_id, path) for device_id, path in journals.items()}
+        """`since`: what happened before that moment, in seconds since the epoch, was shown when the run began."""
+        self._followed = [_Followed(device_id, path) for device_id, path in journals.items()]
+        self._in_turn = cycle(self._followed)
+        self._since = since
         self._painter: Painter = ScreenPainter(total, out, clock) if tty else LinePainter(total, out)
         self._out = out
         self._said: SimpleQueue[str] = SimpleQueue()  # the queue whose put may interrupt itself
@@ -57,21 +64,27 @@ class LiveView:
             self._painter.open()
             try:
                 while not self._stop.wait(_POLL_S):
-                    self._look()
-                self._look()
+                    self._look(self._due())
+                self._look(self._followed)
             finally:
                 self._painter.close()
         except Exception as error:  # noqa: BLE001  (a thread's boundary: a closed terminal must not end a run)
             with suppress(OSError, ValueError):
                 self._out.write(f"\nthe live view has stopped ({error!r}); the run goes on\n")
 
-    def _look(self) -> None:
-        for followed in self._followed.values():
+    def _due(self) -> Iterable[_Followed]:
+        """All that are worked on, and some of the others: they may have been begun, be it once more."""
+        others = islice(self._in_turn, min(_AT_ONCE, len(self._followed)))
+        return [*filter(_Followed.is_active, self._followed), *others]
+
+    def _look(self, due: Iterable[_Followed]) -> None:
+        for followed in due:
             for event in followed.new_events():
-                self._painter.changed(event, followed.record)
+                show = self._painter.changed if event.at >= self._since else self._painter.known
+                show(event, followed.record)
         while not self._said.empty():
             self._painter.say(self._said.get())
-        self._painter.draw([f.record for f in self._followed.values() if f.record.outcome is Outcome.RUNNING])
+        self._painter.draw([followed.record for followed in self._followed if followed.is_active()])
 
 
 class _Followed:
@@ -79,13 +92,27 @@ class _Followed:
 
     def __init__(self, device_id: str, path: Path) -> None:
         self.record = DeviceRecord(device_id, "", "")
+        self._path = path
+        self._size = 0
         self._follower = Follower(path)
 
+    def is_active(self) -> bool:
+        return self.record.outcome is Outcome.RUNNING
+
     def new_events(self) -> Iterator[Event]:
-        """Each event that is to be shown, `record` as it is after it. An ended device's journal is not read again."""
-        if self.record.outcome not in (Outcome.RUNNING, Outcome.NOT_RUN):
+        """Each event that is to be shown, `record` as it is after it."""
+        if not self._has_grown():
             return
         for event in self._follower.new_events():
             if event.kind not in _UNSEEN:
                 self.record = fold(self.record, [event])
                 yield event
+
+    def _has_grown(self) -> bool:
+        """Asking for the size costs a tenth of opening the file; a journal is only ever appended to."""
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            return False
+        has_grown, self._size = size != self._size, size
+        return has_grown

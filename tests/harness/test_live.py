@@ -21,7 +21,17 @@ from drivers.base import Category
 from harness.journal import Kind
 from harness.live import LiveView
 from harness.record import ErrorRecord, Outcome, Phase
-from tests.harness.builders import EPOCH, Story, emergency, retried, rolled_back, untouched, updated
+from tests.harness.builders import (
+    EPOCH,
+    Story,
+    emergency,
+    not_restored,
+    restored,
+    retried,
+    rolled_back,
+    untouched,
+    updated,
+)
 
 PATIENCE_S = 20.0
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -213,3 +223,62 @@ def test_devices_without_a_journal_are_waited_for(tmp_path: Path, screen: Screen
         screen.wait_for("0 of 1 done, 0 active")
         updated(tmp_path)
         screen.wait_for("1 of 1 done")
+
+
+def test_a_device_that_is_taken_back_is_shown_again_and_not_counted_twice(tmp_path: Path) -> None:
+    lines = [line.split(" ", 1)[1] for line in log_of(restored(tmp_path), total=2)]
+    at = lines.index("[1/2] ESP32_001 updated 1.1.0 -> 1.2.0 in 16.4 s")
+
+    assert lines[at + 1 :] == [
+        "ESP32_001 is taken back",
+        "ESP32_001 lock (attempt 1)",
+        "ESP32_001 rollback (attempt 1)",
+        "ESP32_001 restored 1.1.0 -> 1.2.0 -> 1.1.0 in 6.0 s",
+    ]
+
+
+def test_a_device_that_could_not_be_taken_back_says_so(tmp_path: Path) -> None:
+    assert log_of(not_restored(tmp_path))[-1].endswith(
+        "ESP32_002 not restored: No serial data received. 1.1.0 -> 1.2.0 in 10 ms"
+    )
+
+
+def test_a_device_that_ended_is_seen_when_it_is_begun_again(tmp_path: Path, screen: Screen) -> None:
+    story = updated(tmp_path)
+    with live(LiveView({"ESP32_001": story.path}, 2, screen.terminal, tty=True)):
+        screen.wait_for("1 of 2 done, 0 active")
+        story.begins_again(restoring=True).phase_starts(Phase.ROLLBACK)
+        screen.wait_for("1 of 2 done, 1 active")
+        story.phase_ends(Phase.ROLLBACK).ends(Outcome.RESTORED)
+        screen.wait_for("ESP32_001 restored")
+
+    assert "2 of 2 done" not in screen.read()
+
+
+def test_a_device_that_is_updated_once_more_is_not_done_meanwhile(tmp_path: Path, screen: Screen) -> None:
+    story = emergency(tmp_path)
+    with live(LiveView({"ESP32_006": story.path}, 1, screen.terminal, tty=True)):
+        screen.wait_for("1 of 1 done, 0 active")
+        story.begins_again()
+        screen.wait_for("0 of 1 done, 1 active")
+        story.ends(Outcome.UPDATED)
+        screen.wait_for("[1/1] ESP32_006 updated")
+
+
+def test_what_happened_before_the_run_was_resumed_is_counted_and_not_shown(tmp_path: Path) -> None:
+    out = io.StringIO()
+    stories = [updated(tmp_path), rolled_back(tmp_path, now=EPOCH + 100)]
+    with live(LiveView({s.device_id: s.path for s in stories}, 3, out, tty=False, since=EPOCH + 50)):
+        pass
+
+    assert "ESP32_001" not in out.getvalue()
+    assert "[2/3] ESP32_004 rolled back" in out.getvalue()
+
+
+def test_every_device_of_a_large_fleet_is_seen_soon(tmp_path: Path, screen: Screen) -> None:
+    paths = {f"D{n:03}": tmp_path / f"D{n:03}.jsonl" for n in range(350)}
+    with live(LiveView(paths, len(paths), screen.terminal, tty=True)):
+        for device_id in ("D000", "D120", "D349"):
+            updated(tmp_path, device_id)
+            screen.wait_for(f"{device_id} updated")
+        screen.wait_for("3 of 350 done, 0 active")
