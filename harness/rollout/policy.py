@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Frozen(BaseModel):
@@ -48,21 +48,21 @@ class Group(_Frozen):
     """Devices that share something that limits them (a hub's power, a host): so many of them at once."""
 
     name: str
-    max_concurrent: int | None
+    max_concurrent: int | None = Field(ge=1)
     devices: tuple[str, ...]
 
 
 class Breaker(_Frozen):
     """So many failures of one kind in a row pause a group; then one device is tried; its failure gives the group up."""
 
-    failures: int
+    failures: int = Field(ge=1)
     pause_s: float
 
 
 class RolloutPolicy(_Frozen):
     """How a batch is rolled out."""
 
-    max_concurrent: int
+    max_concurrent: int = Field(ge=1)
     waves: tuple[WaveSize, ...] = ()
     """Sizes of the waves in order, the last one repeated until all devices are in one. Empty: one wave of all."""
     success_threshold: float | None = None

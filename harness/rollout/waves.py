@@ -67,6 +67,7 @@ class Rollout:
         self._slots = Slots.within(policy.max_concurrent, policy.groups)
 
         self._updates = {device_id: Start(device_id, Action.UPDATE) for device_id in chosen}
+        self._is_halted = False  # by `halt`; a rollout that halts itself still ends what was cut short
         self._running: dict[str, Start] = {}
         self._ended: set[str] = set()
         self._urgent: deque[Start] = deque()  # updates that were cut short: before all others
@@ -142,7 +143,10 @@ class Rollout:
 
     def halt(self, reason: str, now: float) -> None:
         """Nothing more starts, restores neither; what is running goes on. The first reason is kept."""
-        if not self._course.halted and not self.finished:
+        if self.finished:
+            return
+        self._is_halted = True
+        if not self._course.halted:
             self._course.halt(reason, now)
 
     def approve(self, now: float) -> None:
@@ -207,7 +211,7 @@ class Rollout:
 
     def _candidates(self) -> Iterator[tuple[Start, bool]]:
         """What would start if there were room, each with whether breakers matter for it."""
-        if self._course.halted:
+        if self._is_halted:
             return
         for start in (*self._urgent, *(self._restores or ())):
             yield start, False
@@ -229,7 +233,7 @@ class Rollout:
         if device_id not in self._updates:
             return "it is not among the devices of the rollout"
         if self._updates[device_id] in self._urgent:
-            return self._course.halted or "it waits for its turn"
+            return self._course.halted if self._is_halted else "it waits for its turn"
         return self._course.failed or self._course.halted or self._waits_for(device_id)
 
     def _waits_for(self, device_id: str) -> str:
@@ -244,7 +248,7 @@ class Rollout:
         """Nothing is running, and nothing will ever start again. As of the last call that told the time."""
         if self._running:
             return False
-        if self._course.halted:
+        if self._is_halted:
             return True
         return self._course.is_over and not self._urgent and not self._restores
 
