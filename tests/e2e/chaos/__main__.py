@@ -15,8 +15,6 @@ from tests.e2e.chaos.fleet import Fleet
 from tests.e2e.chaos.rounds import Round, plan
 from tests.e2e.chaos.tally import Tally
 
-USUAL_S = 11.0  # of an undisturbed run, on an idle machine; replaced by what it takes here
-
 
 def run(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) -> Tally:
     """Play rounds in `folder`; none is begun after `seconds`. The last lines are the tally's."""
@@ -25,7 +23,7 @@ def run(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) -> 
     say(f"seed {seed}, in {folder}")
     with Fleet(folder) as fleet:
         while time.monotonic() < began + seconds:
-            verdict = Round(fleet, plan(tally.rounds, seed, fleet, USUAL_S), USUAL_S).play()
+            verdict = Round(fleet, plan(tally.rounds, seed, fleet)).play()
             tally.add(verdict)
             say(str(verdict))
             if verdict.complaints:

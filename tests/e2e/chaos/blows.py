@@ -96,13 +96,13 @@ class Striker:
         """Wait for the blow's moment and let it fall; None when the run was over before."""
         board = self._wait_for_phase(blow.phase, usual_s) if blow.phase else None
         self._wait(blow.within_s if blow.phase else blow.after_s)
-        if not self.session.processes():
+        if not self.session.is_alive:
             return None
         match blow.target:
             case Target.BOARD:
                 return self._cut_power(board or blow.board, blow.off_s)
             case Target.CONTROLLER:
-                return self._kill(blow.target, [self.session.controller], 0)
+                return self._kill(blow.target, self._controller(), blow.luck)
             case Target.WORKER:
                 return self._kill(blow.target, self._workers(board), blow.luck)
 
@@ -121,7 +121,12 @@ class Striker:
         found = self.watch.journals().items()
         return next((board for board, events in found if (hits.doing(events, now) or "").startswith(phase)), None)
 
+    def _controller(self) -> list[int]:
+        return [self.session.controller] if self.session.returncode is None else []
+
     def _workers(self, board: str | None) -> list[int]:
+        """All of them, or the one that is at a board; a controller takes a second to start the first."""
+        self.session.wait(self.fleet.attend, until=lambda: bool(self.session.workers()))
         alive = self.session.workers()
         own = hits.worker(self.watch.journals()[board], time.time()) if board else None
         return [own] if own in alive else alive

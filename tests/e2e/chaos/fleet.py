@@ -17,6 +17,7 @@ from drivers.virtual.client import Bench
 from drivers.virtual.demo import INSTALLED, NEXT, PROJECT
 from drivers.virtual.esp.partitions import TABLE_AT
 from drivers.virtual.spec import BenchSpec, BoardSpec, Fault, Panics, SlowErase
+from harness.ledger import Ledger
 from tests.e2e.project import BOARDS, device_type
 
 VERSIONS = (INSTALLED, NEXT)
@@ -95,6 +96,14 @@ class Fleet(AbstractContextManager["Fleet"]):
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.runs / "ledger.sqlite", create=False)
 
     # Flash
 

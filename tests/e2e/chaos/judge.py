@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from drivers.base import PortUnavailable
 from harness.journal import is_being_written
-from harness.ledger import Ledger
 from harness.locks import PortLock
 from harness.record import Outcome
 from harness.runs import RunFolder
@@ -29,7 +28,7 @@ def complaints(fleet: Fleet, run: RunFolder | None, before: Contents, wanted: Co
     for board in BOARDS:
         yield from _of_flash(board, outcomes.get(board), fleet.flash(board), before[board], wanted[board])
     if run:
-        yield from _of_ledger(run, outcomes)
+        yield from _of_ledger(fleet, run, outcomes)
         if any(is_being_written(path) for path in (run.run_journal, *map(run.journal, BOARDS))):
             yield "a journal is still held"
     for board in BOARDS:
@@ -54,8 +53,8 @@ def _of_flash(board: str, outcome: Outcome | None, holds: bytes, before: bytes, 
         yield f"{board}: reported as {outcome} after all resumes"
 
 
-def _of_ledger(run: RunFolder, outcomes: Mapping[str, Outcome]) -> Iterator[str]:
-    kept = Ledger(run.load_plan().ledger, create=False).run(run.run_id)
+def _of_ledger(fleet: Fleet, run: RunFolder, outcomes: Mapping[str, Outcome]) -> Iterator[str]:
+    kept = fleet.ledger.run(run.run_id)
     if kept is None:
         yield "the ledger does not know the run"
         return

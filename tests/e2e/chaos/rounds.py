@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.ledger import Ledger
 from harness.runs import RunFolder, known
 from tests.e2e.chaos import blows, hits, judge
 from tests.e2e.chaos.blows import Blow, Striker, Struck
@@ -22,6 +21,7 @@ from tests.e2e.chaos.tally import Verdict
 from tests.e2e.project import BOARDS
 
 WORKERS = ("-n", "4")
+_USUAL_S, _USUAL_WITH_ROLLBACKS_S = 11.0, 30.0  # of an undisturbed run on two cores
 _CALM_RESUMES = 3
 _LATE_S = 30.0  # for a worker to end after its controller has
 _USAGE_ERROR = 4
@@ -38,6 +38,7 @@ class Plan:
     blows_at_resume: tuple[Blow, ...]
     waits: bool
     """Whether the resume comes only after everything of the run has ended; otherwise as soon as the controller has."""
+    usual_s: float
 
     @property
     def name(self) -> str:
@@ -48,10 +49,11 @@ class Plan:
         return f"to {self.version}{bad}"
 
 
-def plan(number: int, seed: int, fleet: Fleet, usual_s: float) -> Plan:
+def plan(number: int, seed: int, fleet: Fleet) -> Plan:
     """Goes to the version that fewer boards hold; every third one is stopped by a gate, and takes the others back."""
     dice = random.Random(f"{seed}-{number}")
     is_bad = number % 3 == 2
+    usual_s = _USUAL_WITH_ROLLBACKS_S if is_bad else _USUAL_S
     return Plan(
         number,
         min(VERSIONS, key=lambda version: len(fleet.holders(version))),
@@ -59,16 +61,16 @@ def plan(number: int, seed: int, fleet: Fleet, usual_s: float) -> Plan:
         blows=tuple(blows.plan(dice, usual_s, rollbacks=is_bad)),
         blows_at_resume=tuple(blows.plan(dice, usual_s, rollbacks=is_bad)) if dice.random() < 0.25 else (),
         waits=dice.random() < 0.5,
+        usual_s=usual_s,
     )
 
 
 class Round:
     """Plays one plan on a fleet."""
 
-    def __init__(self, fleet: Fleet, plan: Plan, usual_s: float) -> None:
+    def __init__(self, fleet: Fleet, plan: Plan) -> None:
         self._fleet = fleet
         self._plan = plan
-        self._usual_s = usual_s
         self._folder = fleet.folder / plan.name
         self._watch = Watch(self._run)
         self._struck: list[Struck] = []
@@ -84,7 +86,11 @@ class Round:
         wanted = {board: fleet.written(board, before[board], plan.version) for board in BOARDS}
         self._batch = fleet.write_batch(plan.name, plan.version, gradual=bool(plan.panicking))
         fleet.set_faults(plan.panicking, plan.version)
-        self._play_sessions()
+        try:
+            self._play_sessions()
+        finally:
+            for session in self._sessions:
+                session.end()
         self._complaints += judge.complaints(fleet, self._run(), before, wanted)
         self._release()
         if self._complaints:
@@ -97,14 +103,11 @@ class Round:
         first = self._session((), self._plan.blows)
         if self._plan.waits:
             self._end(first)
-        self._fleet.restore_power()
-        struck_resume = self._plan.blows_at_resume
-        for _ in range(_CALM_RESUMES + bool(struck_resume)):
-            self._end_controller(self._sessions[-1])
-            session = self._session(("--resume", "last"), struck_resume)
-            struck_resume = ()
+        planned = self._plan.blows_at_resume
+        for _ in range(_CALM_RESUMES + bool(planned)):
             self._fleet.restore_power()
-            self._end_controller(session)
+            session = self._session(("--resume", "last"), planned)
+            planned = ()
             if self._is_finished(session):
                 break
             self._release()
@@ -112,17 +115,20 @@ class Round:
             self._complaints.append("the run was not finished after all resumes")
         for session in self._sessions:
             self._end(session)
+        self._fleet.restore_power()
 
     def _session(self, options: Sequence[str], planned: Sequence[Blow]) -> Session:
+        """From its start to its controller's end."""
         output = self._folder / f"session-{len(self._sessions)}.txt"
         session = Session(self._fleet.folder, [self._batch.name, *options, *WORKERS], output)
         self._sessions.append(session)
         striker = Striker(session, self._fleet, self._watch)
         for blow in planned:
-            struck = striker.strike(blow, self._usual_s)
+            struck = striker.strike(blow, self._plan.usual_s)
             if struck is None:
                 break
             self._struck.append(struck)
+        self._end_controller(session)
         return session
 
     def _end_controller(self, session: Session) -> None:
@@ -130,7 +136,6 @@ class Round:
 
     def _end(self, session: Session) -> None:
         """Wait for all of its processes."""
-        self._end_controller(session)
         limit = time.monotonic() + _LATE_S
         session.wait(self._fleet.attend, until=lambda: time.monotonic() > limit)
         if session.hung:
@@ -150,14 +155,13 @@ class Round:
         return bool(outcomes) and all(outcome in judge.NEW | judge.OLD for outcome in outcomes.values())
 
     def _run(self) -> RunFolder | None:
-        return next((run for run in known(self._fleet.folder / "runs") if f"-{self._plan.name}-" in run.run_id), None)
+        return next((run for run in known(self._fleet.runs) if f"-{self._plan.name}-" in run.run_id), None)
 
     def _release(self) -> None:
         """As a person would who was told that a board is in quarantine, and has looked at it."""
-        run = self._run()
-        if run is None:
+        if self._run() is None:
             return
-        for board in Ledger(run.load_plan().ledger, create=False).quarantined():
+        for board in self._fleet.ledger.quarantined():
             subprocess.run(
                 [Path(sys.executable).with_name("batch-flash"), "quarantine", "release", board],
                 cwd=self._fleet.folder,

@@ -46,25 +46,31 @@ class Session:
     def returncode(self) -> int | None:
         return self._process.poll()
 
-    def processes(self) -> list[int]:
-        """All that are alive, the controller first; workers inherit the mark in the environment."""
-        self._process.poll()  # a zombie has no environment, but is not to stay one
-        return sorted(self._marked(), key=lambda pid: (pid != self.controller, pid))
+    @property
+    def is_alive(self) -> bool:
+        return self.returncode is None or bool(self.processes())
 
-    def _marked(self) -> list[int]:
+    def processes(self) -> list[int]:
+        """All that are alive: workers inherit the mark in the environment."""
         wanted = f"{_MARK}={self._mark}".encode()
         return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if wanted in _contents(path)]
 
     def workers(self) -> list[int]:
-        return [pid for pid in self.processes() if pid != self.controller]
+        return sorted(pid for pid in self.processes() if pid != self.controller)
 
     def kill(self, pid: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
+    def end(self) -> None:
+        """Kill what is left of it."""
+        for pid in self.processes():
+            self.kill(pid)
+        self._process.wait()
+
     def wait(self, attend: Callable[[], None], until: Callable[[], bool] = lambda: False) -> None:
         """Until all of its processes have ended, or `until` holds. What hangs says where, and is ended."""
-        while self.processes() and not until():
+        while self.is_alive and not until():
             attend()
             if time.time() > self.began + _HANG_S:
                 self._end_hung()
