@@ -23,14 +23,17 @@ class LinePainter:
         self._done.take(event, device)
         text = self._text(event, device)
         if text:
-            stamp = time.strftime("%H:%M:%S", time.localtime(event.at))
-            self._out.write(f"{stamp} {encodable(words.one_line(text), self._out)}\n")
+            self._write(text, event.at)
 
     def known(self, event: Event, device: DeviceRecord) -> None:
         self._done.take(event, device)
 
-    def say(self, text: str) -> None:
-        self._out.write(f"{encodable(text, self._out)}\n")
+    def say(self, text: str, at: float) -> None:
+        self._write(text, at)
+
+    def _write(self, text: str, at: float) -> None:
+        stamp = time.strftime("%H:%M:%S", time.localtime(at))
+        self._out.write(f"{stamp} {encodable(words.one_line(text), self._out)}\n")
 
     def _text(self, event: Event, device: DeviceRecord) -> str:
         match event.kind:

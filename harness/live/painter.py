@@ -21,8 +21,8 @@ class Painter(Protocol):
     def known(self, event: Event, device: DeviceRecord) -> None:
         """The same of an event that is not to be shown: it happened before the run was resumed."""
 
-    def say(self, text: str) -> None:
-        """A line about the run as a whole."""
+    def say(self, text: str, at: float) -> None:
+        """A line about the run as a whole, said at that moment."""
 
     def draw(self, active: list[DeviceRecord], /) -> None:
         """Called after each look at the journals."""

@@ -82,7 +82,7 @@ class ScreenPainter:
     def known(self, event: Event, device: DeviceRecord) -> None:
         self._done.take(event, device)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, _at: float) -> None:
         self._endings.append(self._text(text, "bold"))
 
     def _measure(self, event: Event, device: DeviceRecord) -> None:

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import cycle, islice
+from operator import itemgetter
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TextIO
@@ -22,6 +24,9 @@ _STOP_S = 5.0
 _AT_ONCE = 100
 """So many devices that are not worked on are looked at each time: five hundred take a second, and no file is opened."""
 _UNSEEN = frozenset({Kind.LOG, Kind.CONSOLE})  # long, and not shown here
+
+_Moment = tuple[float, Callable[[], None]]
+"""When something happened, and how it is shown."""
 
 
 class LiveView:
@@ -40,9 +45,10 @@ class LiveView:
         self._followed = [_Followed(device_id, path) for device_id, path in journals.items()]
         self._in_turn = cycle(self._followed)
         self._since = since
+        self._clock = clock
         self._painter: Painter = ScreenPainter(total, out, clock) if tty else LinePainter(total, out)
         self._out = out
-        self._said: SimpleQueue[str] = SimpleQueue()  # the queue whose put may interrupt itself
+        self._said: SimpleQueue[tuple[float, str]] = SimpleQueue()  # the queue whose put may interrupt itself
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="batch-flash live view", daemon=True)
 
@@ -57,7 +63,7 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """Show a line about the run as a whole, soon; may be called in a signal's handler."""
-        self._said.put(text)
+        self._said.put((self._clock(), text))
 
     def _run(self) -> None:
         try:
@@ -78,13 +84,20 @@ class LiveView:
         return [*filter(_Followed.is_active, self._followed), *others]
 
     def _look(self, due: Iterable[_Followed]) -> None:
-        for followed in due:
-            for event in followed.new_events():
-                show = self._painter.changed if event.at >= self._since else self._painter.known
-                show(event, followed.record)
-        while not self._said.empty():
-            self._painter.say(self._said.get())
+        happened = [*self._what_was_said(), *(each for followed in due for each in self._what_grew(followed))]
+        for _at, show in sorted(happened, key=itemgetter(0)):
+            show()
         self._painter.draw([followed.record for followed in self._followed if followed.is_active()])
+
+    def _what_was_said(self) -> Iterator[_Moment]:
+        while not self._said.empty():
+            at, text = self._said.get()
+            yield at, partial(self._painter.say, text, at)
+
+    def _what_grew(self, followed: _Followed) -> Iterator[_Moment]:
+        for event in followed.new_events():
+            show = self._painter.changed if event.at >= self._since else self._painter.known
+            yield event.at, partial(show, event, followed.record)
 
 
 class _Followed:

@@ -53,10 +53,8 @@ def _what_stopped_it(run: RunRecord, counts: Figures) -> str:
         begun = [wave for wave in rollout.waves(run) if wave.is_begun]
         where = f" in wave {begun[-1].state.number} of {begun[-1].of}" if begun else ""
         return f"Halted{where}{taken_back}"
-    failed = rollout.failed_gates(run)
-    if failed:
-        where, gate = failed[0]
-        return f"{gate.name} failed{where}{', taken back' if counts.restored else ''}"
+    if rollout.failed_gates(run):
+        return f"{rollout.why_taken_back(run)}{', taken back' if counts.restored else ''}"
     return "Taken back" if counts.restored else ""
 
 

@@ -47,8 +47,7 @@ def tree(run: RunRecord) -> ET.Element:
 
 def _gates(root: ET.Element, run: RunRecord) -> None:
     """A suite of its own, with a case for each gate that was asked for: what a gate allows is no device's failure."""
-    of_waves = [(f"wave {wave.state.number}: ", gate) for wave in rollout.waves(run) for gate in wave.state.gates]
-    asked = [*of_waves, *(("", gate) for gate in rollout.gates(run))]
+    asked = rollout.all_gates(run)
     if asked:
         suite = _suite(root, "quality gates", run.started, 0)
         suite.set("file", run.batch_file)
@@ -58,7 +57,10 @@ def _gates(root: ET.Element, run: RunRecord) -> None:
 
 def _gate(run: RunRecord, where: str, gate: GateState) -> ET.Element:
     case = _element(
-        "testcase", name=f"{where}{gate.name}", classname=f"{Path(run.batch_file).stem}.gates", time="0.000"
+        "testcase",
+        name=f"{where}: {gate.name}" if where else gate.name,
+        classname=f"{Path(run.batch_file).stem}.gates",
+        time="0.000",
     )
     told = rollout.gate_text(gate)
     if gate.verdict is Verdict.FAILED:

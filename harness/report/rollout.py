@@ -64,22 +64,22 @@ def waves(run: RunRecord) -> tuple[Wave, ...]:
     if not in_waves(run):
         return ()
     devices = {device.device_id: device for device in run.devices}
-    return tuple(_wave(run, state, [devices[name] for name in state.devices if name in devices]) for state in _all(run))
-
-
-def _all(run: RunRecord) -> tuple[WaveState, ...]:
-    return run.rollout.waves
+    return tuple(
+        _wave(run, state, [devices[name] for name in state.devices if name in devices]) for state in run.rollout.waves
+    )
 
 
 def in_waves(run: RunRecord) -> bool:
-    return len(_all(run)) > 1
+    return len(run.rollout.waves) > 1
 
 
 def _wave(run: RunRecord, state: WaveState, devices: Iterable[DeviceRecord]) -> Wave:
     found = tuple(devices)
     updates = Counter(update_of(device) for device in found)
     restored = sum(device.outcome is Outcome.RESTORED for device in found)
-    return Wave(state, len(_all(run)), {outcome: updates[outcome] for outcome in Outcome if updates[outcome]}, restored)
+    return Wave(
+        state, len(run.rollout.waves), {outcome: updates[outcome] for outcome in Outcome if updates[outcome]}, restored
+    )
 
 
 def update_of(device: DeviceRecord) -> Outcome:
@@ -94,14 +94,20 @@ def gates(run: RunRecord) -> tuple[GateState, ...]:
     if in_waves(run):
         return batch
     names = {gate.name for gate in batch}
-    return (*(gate for wave in _all(run) for gate in wave.gates if gate.name not in names), *batch)
+    return (*(gate for wave in run.rollout.waves for gate in wave.gates if gate.name not in names), *batch)
+
+
+def all_gates(run: RunRecord) -> tuple[tuple[str, GateState], ...]:
+    """Each with its wave, `wave 3`, or nothing for the batch's; waves first, since the batch's follow from them."""
+    of_waves = (
+        [(f"wave {wave.number}", gate) for wave in run.rollout.waves for gate in wave.gates] if in_waves(run) else []
+    )
+    return (*of_waves, *(("", gate) for gate in gates(run)))
 
 
 def failed_gates(run: RunRecord) -> tuple[tuple[str, GateState], ...]:
-    """Each with where it failed, ` in wave 3` or nothing; waves first, since the batch's follow from them."""
-    of_waves = [(f" in wave {wave.state.number}", gate) for wave in waves(run) for gate in wave.state.gates]
-    found = [*of_waves, *(("", gate) for gate in gates(run))]
-    return tuple((where, gate) for where, gate in found if gate.verdict is Verdict.FAILED)
+    """Each with where it failed, `wave 3` or nothing."""
+    return tuple((where, gate) for where, gate in all_gates(run) if gate.verdict is Verdict.FAILED)
 
 
 def is_plain(run: RunRecord) -> bool:
@@ -128,7 +134,7 @@ def why_taken_back(run: RunRecord) -> str:
     failed = failed_gates(run)
     if failed:
         where, gate = failed[0]
-        return f"{gate.name} failed{where}"
+        return f"{gate.name} failed in {where}" if where else f"{gate.name} failed"
     return run.rollout.halted or "the rollout failed"
 
 
@@ -166,23 +172,22 @@ def gate_text(gate: GateState) -> str:
 
 
 def figure_text(gate: GateState) -> str:
-    return "nothing measured" if gate.figure is None else _amount(gate.figure, gate.unit, digits=1)
+    if gate.figure is None:
+        return "nothing measured"
+    return {
+        Unit.PERCENT: f"{gate.figure:.1f} %",
+        Unit.SECONDS: words.duration(gate.figure) if gate.figure < 1 else f"{gate.figure:.1f} s",
+        Unit.DEVICES: f"{gate.figure:g} of {gate.limit:g}",
+    }[gate.unit]
 
 
 def limit_text(gate: GateState) -> str:
     """What was asked for: `at least 90 % wanted`, `at most 60 s allowed`."""
-    amount = _amount(gate.limit, gate.unit)
     if gate.unit is Unit.DEVICES:
-        return f"all {amount} wanted"
+        return "every one wanted"
+    amount = f"{gate.limit:g} {'%' if gate.unit is Unit.PERCENT else 's'}"
     is_upper = gate.name.startswith("max_") or gate.name == "canary"
     return f"at most {amount} allowed" if is_upper else f"at least {amount} wanted"
-
-
-def _amount(value: float, unit: Unit, digits: int | None = None) -> str:
-    if unit is Unit.DEVICES:
-        return words.plural(round(value), "device")
-    number = f"{value:g}" if digits is None else f"{value:.{digits}f}"
-    return f"{number} {'%' if unit is Unit.PERCENT else 's'}"
 
 
 def group_text(group: GroupState) -> str:

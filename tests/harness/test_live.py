@@ -275,6 +275,22 @@ def test_what_happened_before_the_run_was_resumed_is_counted_and_not_shown(tmp_p
     assert "[2/3] ESP32_004 rolled back" in out.getvalue()
 
 
+def test_what_is_said_of_the_run_stands_where_it_happened(tmp_path: Path) -> None:
+    story, later = updated(tmp_path, "A1"), updated(tmp_path, "A2", now=EPOCH + 100)
+    out = io.StringIO()
+    clock = iter((EPOCH + 50, EPOCH + 500))
+    view = LiveView({s.device_id: s.path for s in (later, story)}, 2, out, tty=False, clock=lambda: next(clock))
+    view.say("wave 2 of 2 starts: 1 device")
+    view.say("all is\x1b[2J well")
+    with live(view):
+        pass
+    lines = [line.split(" ", 1)[1] for line in out.getvalue().splitlines()]
+
+    assert lines[lines.index("wave 2 of 2 starts: 1 device") - 1].startswith("[1/2] A1 updated")
+    assert lines[lines.index("wave 2 of 2 starts: 1 device") + 1] == "A2 lock"
+    assert lines[-1] == "all is\\x1b[2J well"
+
+
 def test_every_device_of_a_large_fleet_is_seen_soon(tmp_path: Path, screen: Screen) -> None:
     paths = {f"D{n:03}": tmp_path / f"D{n:03}.jsonl" for n in range(350)}
     with live(LiveView(paths, len(paths), screen.terminal, tty=True)):
