@@ -117,7 +117,7 @@ class Rollout:
 
     def ended(self, device_id: str, result: Result, now: float) -> None:
         """An update has. Raises `ValueError` if none of the device is going on."""
-        self._release(self._updates.get(device_id))
+        self._release(device_id, Action.UPDATE)
         self._wave(device_id).stop(now)
         self._conclude(device_id, result)
         for circuit in self._breakers.ended(device_id, result, now):
@@ -126,14 +126,12 @@ class Rollout:
 
     def restore_ended(self, device_id: str, now: float) -> None:
         """However it ended. Raises `ValueError` if none of the device is going on."""
-        self._release(Start(device_id, Action.RESTORE))
+        self._release(device_id, Action.RESTORE)
         self._advance(now)
 
     def lost(self, device_id: str, now: float) -> None:
         """Its worker died: it starts again, before others. Raises `ValueError` if nothing of it is going on."""
-        start = self._running.get(device_id)
-        self._release(start)
-        assert start is not None
+        start = self._release(device_id)
         if start.action is Action.UPDATE:
             self._wave(device_id).stop(now)
             self._urgent.appendleft(start)
@@ -153,11 +151,13 @@ class Rollout:
         """The next wave may start: the one that waits for it, or that will."""
         self._course.approve(now)
 
-    def _release(self, start: Start | None) -> None:
-        if start is None or self._running.get(start.device_id) != start:
-            raise ValueError(f"not going on: {start}")
-        del self._running[start.device_id]
-        self._slots.give_back(start.device_id)
+    def _release(self, device_id: str, action: Action | None = None) -> Start:
+        start = self._running.get(device_id)
+        if start is None or action not in (None, start.action):
+            raise ValueError(f"no {action or 'update or restore'} of {device_id} is going on")
+        del self._running[device_id]
+        self._slots.give_back(device_id)
+        return start
 
     def _conclude(self, device_id: str, result: Result) -> None:
         self._course.count(device_id, result)
@@ -275,5 +275,5 @@ class Rollout:
 
 def _take(start: Start, waiting: deque[Start] | None) -> None:
     if waiting is None or start not in waiting:
-        raise ValueError(f"does not wait to be started: {start}")
+        raise ValueError(f"no {start.action} of {start.device_id} waits to be started")
     waiting.remove(start)

@@ -52,7 +52,7 @@ def fates(draw, device_ids, policy):
     """What will become of each device; sometimes a whole group is in trouble."""
     found = {device_id: draw(likely_results) for device_id in device_ids}
     if policy.groups and draw(st.booleans()):
-        found |= {device_id: bad for device_id in policy.groups[0].devices}
+        found |= dict.fromkeys(policy.groups[0].devices, bad)
     return found
 
 

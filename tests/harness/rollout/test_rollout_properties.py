@@ -24,7 +24,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.devices = DEVICES[:count]
         self.policy = data.draw(policies(DEVICES))
         self.fates = data.draw(fates(DEVICES, self.policy))
-        self.excluded = {device_id: "in quarantine" for device_id in data.draw(some_devices)}
+        self.excluded = dict.fromkeys(data.draw(some_devices), "in quarantine")
         is_resumed = data.draw(st.booleans())
         self.recover = frozenset(data.draw(some_devices)) & set(self.devices) if is_resumed else frozenset()
         done = data.draw(st.dictionaries(st.sampled_from(DEVICES), likely_results)) if is_resumed else {}
