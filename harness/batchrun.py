@@ -126,8 +126,9 @@ def start(config: pytest.Config) -> Started:
         folder = run.run_folder or runs.create(run.plan.runs_dir, run.batch_file)
         log = RunLog(folder)
         folder.check_images(run.plan) if run.resumed else folder.keep_images(run.plan)
-        bench = _start_bench(run.plan, config.rootpath, keep=run.resumed)
-        plan = run.plan.with_ports({board_id: board.url for board_id, board in bench.boards.items()} if bench else {})
+        planned = run.plan if run.resumed else run.plan.left_by(_left_half_written(run.plan))
+        bench = _start_bench(planned, config.rootpath, keep=run.resumed)
+        plan = planned.with_ports({board_id: board.url for board_id, board in bench.boards.items()} if bench else {})
         folder.save_plan(plan)
         folder.become_latest()  # only now: a run that could not start must not stand before the last one's reports
     except JournalBusy as error:
@@ -137,6 +138,17 @@ def start(config: pytest.Config) -> Started:
     started = replace(run, plan=plan, run_folder=folder, bench=bench)
     config.stash[_KEY] = started
     return Started(started, log)
+
+
+def _left_half_written(plan: Plan) -> dict[str, str]:
+    """Boards that an earlier run has left so, each with that run."""
+    from harness.ledger import LedgerError
+    from harness.leftovers import left_half_written
+
+    try:
+        return left_half_written(plan)
+    except LedgerError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _start_bench(plan: Plan, root: Path, *, keep: bool) -> Bench | None:

@@ -356,6 +356,11 @@ class Controller:
             f"batch: {plan.batch_name}: {len(plan.devices)} {boards} to {plan.version}, {workers} at once",
             f"run: {self._run.folder.run_id}{' (resumed, as it was planned)' if self._run.resumed else ''}",
             *self._config.stash[_NOTES],
+            *(
+                f"{device.device_id}: left half-written by run {device.left_by}, whose backup of it stands"
+                for device in plan.devices
+                if device.left_by
+            ),
             *(f"{device_id}: {why}" for device_id, why in self._quarantined.items() if device_id in self._devices()),
         ]
 

@@ -148,12 +148,29 @@ class Procedure:
         with self._enter(Phase.BACKUP, self._limits.backup_s) as notes:
             if not self._plan.backup:
                 return notes.skip("backup_before_flash is off")
-            self._backup = self._tools.backup()
+            self._backup = self._backup_of_other() or self._tools.backup()
             if self._backup is None:
                 return notes.skip("this family can not be read back")
             notes.detail = f"{len(self._backup.blocks)} blocks"
             notes.figures["bytes"] = sum(block.size for block in self._backup.blocks)
         return None
+
+    def _backup_of_other(self) -> Backup | None:
+        """That of the run which has left the board half-written; what it holds now is nobody's."""
+        if not self._plan.left_by:
+            return None
+        try:
+            found = self._tools.store.load(self._plan.left_by, self._device.device_id)
+            if found is None or found.identity != self._device.identity:
+                return None
+            kept = found.model_copy(update={"run_id": self._device.run_id})
+            self._tools.store.save(kept)
+        except StoreError as error:
+            self._device.log(f"the backup of run {self._plan.left_by} can not be used: {error}", LogLevel.ERROR)
+            return None
+        self._device.log(f"run {self._plan.left_by} has left it half-written: the backup from then stands")
+        self._device.tell_version("before", kept.version)
+        return kept
 
     def _flash(self) -> None:
         with self._enter(Phase.FLASH, self._limits.flash_s) as notes:

@@ -82,6 +82,8 @@ class DevicePlan(_Frozen):
     reflash: bool
     tests: tuple[Path, ...]
     virtual: BoardSpec | None = None
+    left_by: str = ""
+    """The run that has left the board half-written: its backup stands for what the board had."""
 
     @property
     def main_image(self) -> PlannedImage:
@@ -123,8 +125,16 @@ class Plan(_Frozen):
 
     def with_ports(self, ports: Mapping[str, str]) -> Self:
         """The same plan, with the ports on which a bench has put these devices."""
+        return self._with_each("port", ports)
+
+    def left_by(self, runs: Mapping[str, str]) -> Self:
+        """The same plan, with the runs that have left these devices half-written."""
+        return self._with_each("left_by", runs)
+
+    def _with_each(self, key: str, values: Mapping[str, str]) -> Self:
         devices = tuple(
-            device.model_copy(update={"port": ports.get(device.device_id, device.port)}) for device in self.devices
+            device.model_copy(update={key: values[device.device_id]}) if device.device_id in values else device
+            for device in self.devices
         )
-        moved = self.model_copy(update={"devices": devices})
-        return moved.model_copy(update={"digest": moved.computed_digest()})
+        changed = self.model_copy(update={"devices": devices})
+        return changed.model_copy(update={"digest": changed.computed_digest()})

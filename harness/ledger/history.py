@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select, true
 from sqlalchemy.orm import Session, contains_eager, selectinload
 
 from harness.ledger.models import DeviceRow, RunRow
 from harness.ledger.rows import device_record
-from harness.record import DeviceRecord
+from harness.record import DeviceRecord, Outcome
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,51 @@ class HistoryEntry:
     device: DeviceRecord
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How the newest run that worked on a device has left it. `run_started` is in seconds since the epoch."""
+
+    run_id: str
+    run_started: float
+    outcome: Outcome
+
+
+_UNTOLD = (str(Outcome.NOT_RUN), str(Outcome.RUNNING))
+
+
+def standing(session: Session, device_ids: Iterable[str]) -> dict[str, Standing]:
+    """Of each device that any run has worked on, rehearsals aside."""
+    age = func.row_number().over(
+        partition_by=DeviceRow.device_id, order_by=(RunRow.started.desc(), RunRow.run_id.desc())
+    )
+    told = (
+        select(DeviceRow.device_id, RunRow.run_id, RunRow.started, DeviceRow.outcome, age.label("age"))
+        .join(DeviceRow.run)
+        .where(
+            DeviceRow.device_id.in_(list(device_ids)),
+            RunRow.rehearsal.is_(False),
+            DeviceRow.outcome.not_in(_UNTOLD),
+        )
+        .subquery()
+    )
+    newest = select(told.c.device_id, told.c.run_id, told.c.started, told.c.outcome).where(told.c.age == 1)
+    return {
+        device_id: Standing(run_id, started, Outcome(outcome))
+        for device_id, run_id, started, outcome in session.execute(newest)
+    }
+
+
 def runs(session: Session, limit: int | None) -> list[RunSummary]:
     """The newest first."""
+    return _summaries(session, true(), limit)
+
+
+def unended(session: Session) -> list[RunSummary]:
+    """The runs that go on, or were killed; the oldest first, rehearsals aside."""
+    return _summaries(session, and_(RunRow.ended.is_(None), RunRow.rehearsal.is_(False)), None)[::-1]
+
+
+def _summaries(session: Session, wanted: ColumnElement[bool], limit: int | None) -> list[RunSummary]:
     query = select(
         RunRow.run_id,
         RunRow.batch_name,
@@ -66,7 +110,7 @@ def runs(session: Session, limit: int | None) -> list[RunSummary]:
         RunRow.failure_count,
         RunRow.restored_count,
     )
-    newest_first = query.order_by(RunRow.started.desc(), RunRow.run_id.desc()).limit(limit)
+    newest_first = query.where(wanted).order_by(RunRow.started.desc(), RunRow.run_id.desc()).limit(limit)
     return [RunSummary(**row) for row in session.execute(newest_first).mappings()]
 
 

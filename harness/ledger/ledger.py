@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from harness.ledger import history, quarantine, schema
 from harness.ledger.address import backend_of
 from harness.ledger.errors import LedgerError, explained
-from harness.ledger.history import HistoryEntry, RunSummary
+from harness.ledger.history import HistoryEntry, RunSummary, Standing
 from harness.ledger.models import RunRow
 from harness.ledger.quarantine import QuarantineEntry
 from harness.ledger.rows import run_record, run_row
@@ -42,6 +42,16 @@ class Ledger:
         """The runs, the newest first."""
         with self._reading() as session:
             return history.runs(session, limit)
+
+    def unended(self) -> list[RunSummary]:
+        """The runs that go on, or were killed and not resumed; the oldest first, rehearsals aside."""
+        with self._reading() as session:
+            return history.unended(session)
+
+    def standing(self, device_ids: Iterable[str]) -> dict[str, Standing]:
+        """How the newest run that worked on each of these devices has left it, rehearsals aside."""
+        with self._reading() as session:
+            return history.standing(session, device_ids)
 
     def run(self, run_id: str) -> RunRecord | None:
         """A run with all that is kept of its devices: everything but log and console. None when it is not known."""

@@ -124,6 +124,27 @@ def test_a_run_that_is_going_on_can_not_be_resumed_but_shown_and_cancelled(proje
     assert batch_flash(project, "cancel", "last").returncode == 1
 
 
+def test_a_new_run_in_place_of_a_resumed_one_knows_what_the_half_written_board_had(project: Project):
+    kept = {"factory": str(project.factory("esp32")), "keep": True}
+    slow = {**kept, "faults": [{"fault": "slow-erase", "seconds": 6, "times": 1}]}
+    project.write_batch(boards=BOARDS[1:2], targets={"ESP32_002": {"virtual": slow}})
+    process = project.start("fleet.yaml")
+    wait_until(lambda: phase_of(project, "ESP32_002") == "flash", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    cut_short = journal(project, "ESP32_002").parents[1].resolve().name
+
+    project.write_batch(boards=BOARDS[1:2], targets={"ESP32_002": {"virtual": kept}})
+    result = project.run("fleet.yaml")
+    assert result.returncode == 0, result.output
+    assert f"ESP32_002: left half-written by run {cut_short}, whose backup of it stands" in result.output
+    assert result.device("ESP32_002")["version_before"] == "1.1.0"
+    backup = project.store.load(result.folder.run_id, "ESP32_002")
+    assert project.store.content(backup) == project.old_flash("ESP32_002")
+    again = project.run("fleet.yaml")
+    assert "left half-written" not in again.output
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -63,6 +63,7 @@ class Bench:
     """One memory board on version 1.0.0, and the run of the procedure on it."""
 
     def __init__(self, tmp_path: Path, driver: MemoryDriver | None = None) -> None:
+        self.run_id = "run-1"
         self.board = driver.board if driver else MemoryBoard()
         self.board.put("1.0.0")
         self.old_flash = bytes(self.board.flash)
@@ -76,9 +77,9 @@ class Bench:
     ) -> Ending:
         device_plan = device_plan or plan()
         images = [Segment(APP, firmware(device_plan.version), "app.bin")]
-        lock = PortLock(device_plan.port, "run-1", device_plan.device_id, self.lock_dir)
+        lock = PortLock(device_plan.port, self.run_id, device_plan.device_id, self.lock_dir)
         with Journal(self.journal) as journal, lock:
-            device = Device(device_plan, self.driver, images, journal, "run-1", self.record)
+            device = Device(device_plan, self.driver, images, journal, self.run_id, self.record)
             session = self.driver.open(Link("", 0, 0), device.log)
             procedure = Procedure(device, self._tools(device, session, lock, tests))
             ending = procedure.restore() if restore else procedure.run()
@@ -92,7 +93,7 @@ class Bench:
             grid = blocks.split([Region(0, SIZE)], device.driver.hash_block)
             taken = blocks.take(session, device.driver.capabilities, grid, self.store, device.progress)
             kept = Backup(
-                run_id="run-1",
+                run_id=self.run_id,
                 device_id=device.device_id,
                 identity=device.identity,
                 version=device.version_before,

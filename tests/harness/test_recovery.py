@@ -11,7 +11,7 @@ from harness.device import Ending
 from harness.record import INTERRUPTED, Outcome, Phase, PhaseOutcome, settle
 from harness.recovery import Way, is_left_half_done, way
 from harness.store import Store
-from tests.harness.memory_board import APP, BLOCK, FailAt
+from tests.harness.memory_board import APP, BLOCK, MAC, FailAt
 from tests.harness.procedure_bench import Bench, check_the_truth, plan
 
 
@@ -153,6 +153,35 @@ def test_without_its_backup_a_half_written_board_is_still_finished(bench: Bench,
     die(bench, "write", 2)
     Store(tmp_path / "store").backup_path("run-1", "BOARD_1").write_text("damaged")
     assert bench.run().outcome is Outcome.UPDATED
+
+
+def next_run(bench: Bench, tmp_path) -> None:
+    bench.run_id, bench.journal = "run-2", tmp_path / "second.jsonl"
+
+
+def test_a_new_run_takes_over_the_backup_of_the_one_that_left_the_board_half_written(bench: Bench, tmp_path):
+    die(bench, "write", 2)
+    next_run(bench, tmp_path)
+    bench.board.panics = ("2.0.0",)
+    ending = bench.run(plan(left_by="run-1"))
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert bytes(bench.board.flash) == bench.old_flash
+    assert bench.record.version_before == "1.0.0"
+    assert Store(tmp_path / "store").load("run-2", "BOARD_1").blocks
+
+
+@pytest.mark.parametrize("loss", ["other board", "damaged"])
+def test_a_backup_that_is_not_the_boards_is_not_taken_over(bench: Bench, tmp_path, loss: str):
+    die(bench, "write", 2)
+    half = bytes(bench.board.flash)
+    next_run(bench, tmp_path)
+    if loss == "damaged":
+        Store(tmp_path / "store").backup_path("run-1", "BOARD_1").write_text("{}")
+    else:
+        bench.board.identity = bench.board.identity.__class__("memory", "v2.0", MAC, len(half))
+    bench.board.panics = ("2.0.0",)
+    assert bench.run(plan(left_by="run-1")).outcome is Outcome.ROLLED_BACK
+    assert bytes(bench.board.flash) == half
 
 
 deaths = st.tuples(st.integers(1, 60), st.sampled_from(["", "write", "digest", "reset"]), st.integers(0, 40))
