@@ -25,7 +25,7 @@ HUBS = {f"hub-{n}": FORTY[10 * n - 10 : 10 * n] for n in range(1, 5)}
 A_FIFTH = tuple(FORTY[n] for n in (7, 8, 13, 18, 22, 28, 33, 39))
 AT_ONCE, AT_ONCE_ON_A_HUB = 5, 3
 PANICS = [{"fault": "panics", "versions": ["1.2.0"]}]
-SOME = ("ESP32_001", "ESP32_002", "ESP32_003", "ESP8266_001", "ESP8266_002")
+SOME = ("ESP32_001", "ESP32_002", "ESP8266_001", "ESP8266_002")
 PAIR = ("ESP32_001", "ESP32_002")
 
 
@@ -170,15 +170,14 @@ def test_a_rollout_ends_the_same_whatever_the_number_of_workers(project: Project
         boards=SOME,
         faults={"ESP8266_001": PANICS},
         strategy="gradual",
-        waves=[1, 3, 1],
-        success_threshold=70,
+        waves=[1, 2, 1],
+        success_threshold=60,
     )
     result = project.run("fleet.yaml", *options)
     assert result.returncode == 1, result.output
     assert result.outcomes() == {
         "ESP32_001": "restored",
         "ESP32_002": "restored",
-        "ESP32_003": "restored",
         "ESP8266_001": "rolled-back",
         "ESP8266_002": "not-run",
     }
