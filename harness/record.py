@@ -252,7 +252,7 @@ def settle(device: DeviceRecord, reason: str, at: float | None = None) -> Device
         Category.OTHER,
         INTERRUPTED,
         f"{reason}{where}",
-        "Resume the run, or run the batch again for this device: the board is verified, then finished or restored."
+        "Resume the run: the board is verified, then finished or restored."
         if device.was_written
         else "Nothing had been written. Resume the run, or run the batch again for this device.",
         in_phase.phase if in_phase else None,

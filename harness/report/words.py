@@ -133,7 +133,7 @@ def what_to_do(run: RunRecord, device: DeviceRecord) -> str:
     advice = device.error.advice if device.error else ""
     if device.outcome is not Outcome.EMERGENCY:
         return advice
-    again = f'Do not use or ship this board. Run it again: pytest "{run.batch_file}::test_flash[{device.device_id}]"'
+    again = f"Do not use or ship this board. To finish or restore it: pytest {run.batch_file} --resume {run.run_id}"
     return f"{advice} {again}".strip()
 
 
