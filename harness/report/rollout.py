@@ -75,11 +75,10 @@ def in_waves(run: RunRecord) -> bool:
 
 def _wave(run: RunRecord, state: WaveState, devices: Iterable[DeviceRecord]) -> Wave:
     found = tuple(devices)
-    updates = Counter(update_of(device) for device in found)
+    counted = Counter(update_of(device) for device in found)
+    updates = {outcome: counted[outcome] for outcome in Outcome if counted[outcome]}
     restored = sum(device.outcome is Outcome.RESTORED for device in found)
-    return Wave(
-        state, len(run.rollout.waves), {outcome: updates[outcome] for outcome in Outcome if updates[outcome]}, restored
-    )
+    return Wave(state, len(run.rollout.waves), updates, restored)
 
 
 def update_of(device: DeviceRecord) -> Outcome:
@@ -99,9 +98,8 @@ def gates(run: RunRecord) -> tuple[GateState, ...]:
 
 def all_gates(run: RunRecord) -> tuple[tuple[str, GateState], ...]:
     """Each with its wave, `wave 3`, or nothing for the batch's; waves first, since the batch's follow from them."""
-    of_waves = (
-        [(f"wave {wave.number}", gate) for wave in run.rollout.waves for gate in wave.gates] if in_waves(run) else []
-    )
+    waves = run.rollout.waves if in_waves(run) else ()
+    of_waves = ((f"wave {wave.number}", gate) for wave in waves for gate in wave.gates)
     return (*of_waves, *(("", gate) for gate in gates(run)))
 
 

@@ -29,8 +29,12 @@ def pytest_configure(config):
         config.pluginmanager.register(HtmlReport(lambda: RUN, device_of))
 
 
-def pytest_handlecrashitem(crashitem, report):
+def pytest_handlecrashitem(crashitem, report, sched):
     report.when = "call"
+    if device_of(crashitem).device_id in {dying_once!r}:
+        report.outcome = "rerun"
+        report.longrepr = "its worker died; a new one goes on"
+        sched.mark_test_pending(crashitem)
 """
 
 _ITEMS = """
@@ -46,7 +50,8 @@ IDS = {ids!r}
 def test_flash(device_id):
     if device_id in {broken!r}:
         raise RuntimeError("a fixture of the lab's own is broken")
-    if device_id in {dying!r}:
+    if device_id in {dying!r} and not os.path.exists(device_id):
+        open(device_id, "w").close()
         os._exit(9)
     if DEVICES[device_id].outcome.failed:
         pytest.fail(f"{{device_id}} did not make it", pytrace=False)
@@ -61,14 +66,19 @@ if {restored!r}:
 
 
 def write_page(
-    folder: Path, run: RunRecord, *arguments: str, dying: tuple[str, ...] = (), broken: tuple[str, ...] = ()
+    folder: Path,
+    run: RunRecord,
+    *arguments: str,
+    dying: tuple[str, ...] = (),
+    dying_once: tuple[str, ...] = (),
+    broken: tuple[str, ...] = (),
 ) -> Path:
     """The report that pytest-html writes with our hooks. Devices that did not run are items only where `broken`."""
     ran = [device.device_id for device in run.devices if device.outcome is not Outcome.NOT_RUN]
     restored = [device.device_id for device in run.with_outcome(Outcome.RESTORED)]
-    items = _ITEMS.format(ids=[*ran, *broken], dying=dying, broken=broken, restored=restored)
+    items = _ITEMS.format(ids=[*ran, *broken], dying=dying + dying_once, broken=broken, restored=restored)
     (folder / "run.pickle").write_bytes(pickle.dumps(run))
-    (folder / "conftest.py").write_text(_CONFTEST)
+    (folder / "conftest.py").write_text(_CONFTEST.replace("{dying_once!r}", repr(dying_once)))
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_fleet.py").write_text(items)
     page = folder / "report.html"

@@ -53,6 +53,16 @@ def test_every_device_has_one_row_even_those_of_a_dead_worker_and_those_that_did
     assert sorted(shown_devices(opened)) == DEVICES
 
 
+def test_a_device_whose_worker_died_has_one_row_though_its_item_ran_again(browser: Chrome, tmp_path: Path) -> None:
+    run = run_of([updated(tmp_path, device_id).record() for device_id in DEVICES[:3]])
+    browser.get(write_page(tmp_path, run, "-n", "2", dying_once=("ESP32_002",)).as_uri())
+
+    assert sorted(shown_devices(browser)) == DEVICES[:3]
+    assert "3 Passed" in browser.find_element(By.CSS_SELECTOR, ".filters").text
+    row(browser, "ESP32_002").find_element(By.CSS_SELECTOR, ".col-device").click()
+    assert "its worker died; a new one goes on" in row(browser, "ESP32_002").text
+
+
 def test_without_xdist_the_page_is_the_same(browser: Chrome, tmp_path: Path, run: RunRecord) -> None:
     browser.get(write_page(tmp_path, run).as_uri())
 
@@ -274,16 +284,29 @@ def test_the_page_asks_for_nothing_from_elsewhere(opened: Chrome) -> None:
     assert opened.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)") == []
 
 
-def test_where_scripts_and_styles_are_blocked_the_page_still_tells_of_every_device(page: Path, tmp_path: Path) -> None:
+def without_scripts_and_styles(page: Path, folder: Path) -> Path:
+    """As Jenkins serves it."""
     policy = "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'\">"
-    blocked = tmp_path / "blocked.html"
+    blocked = folder / "blocked.html"
     blocked.write_text(page.read_text().replace("<head>", f"<head>{policy}", 1))
+    return blocked
 
+
+def test_where_scripts_and_styles_are_blocked_the_page_still_tells_of_every_device(page: Path, tmp_path: Path) -> None:
     with chromium(tmp_path / "profile", "--blink-settings=scriptEnabled=false") as browser:
-        browser.get(blocked.as_uri())
+        browser.get(without_scripts_and_styles(page, tmp_path).as_uri())
         text = browser.find_element(By.CSS_SELECTOR, ".bf-summary").text
         drawings = browser.find_elements(By.CSS_SELECTOR, ".bf-summary svg.bf-timeline")
 
     assert [device_id for device_id in DEVICES if device_id in text] == DEVICES
     assert "EMERGENCY" in text
     assert len(drawings) == len(DEVICES) - 1  # one did not run
+
+
+def test_where_they_are_blocked_the_rollout_is_told_all_the_same(halted_page: Path, tmp_path: Path) -> None:
+    with chromium(tmp_path / "profile", "--blink-settings=scriptEnabled=false") as browser:
+        browser.get(without_scripts_and_styles(halted_page, tmp_path).as_uri())
+        text = browser.find_element(By.CSS_SELECTOR, ".bf-summary").text
+
+    for told in (f"HALTED: {WHY}", "✘ failed success_threshold: 66.7 %", "was ✔ updated", "ESP32_040 wave 4"):
+        assert told in text
