@@ -31,13 +31,21 @@ class Notes:
 
 
 def gate_words(gate: GateState) -> str:
-    """`success_threshold: 60 %, limit 90 % (3 of 5 devices, 2 failed)`."""
-    unit = {Unit.PERCENT: " %", Unit.SECONDS: " s", Unit.DEVICES: " devices"}[gate.unit]
-    figure = "none" if gate.figure is None else f"{round(gate.figure, 1):g}"
+    """`success_threshold: 60 %, at least 90 % wanted (3 of 5 devices, 2 failed)`."""
+    figure = "nothing measured" if gate.figure is None else f"{gate.figure:.4g}{_UNITS[gate.unit]}"
     detail = f" ({gate.detail})" if gate.detail else ""
+    return f"{gate.name}: {figure}{_limit_words(gate)}{detail}"
+
+
+_UNITS = {Unit.PERCENT: " %", Unit.SECONDS: " s", Unit.DEVICES: ""}
+
+
+def _limit_words(gate: GateState) -> str:
+    amount = f"{gate.limit:g}{_UNITS[gate.unit]}"
     if gate.unit is Unit.DEVICES:
-        return f"{gate.name}: {figure} of {gate.limit:g}{unit}{detail}"
-    return f"{gate.name}: {figure}{unit}, limit {gate.limit:g}{unit}{detail}"
+        return f" of {amount}, every one wanted"
+    is_upper = gate.name.startswith("max_") or gate.name == "canary"
+    return f", at most {amount} allowed" if is_upper else f", at least {amount} wanted"
 
 
 def devices_words(count: int) -> str:

@@ -239,7 +239,11 @@ class Rollout:
     def _waits_for(self, device_id: str) -> str:
         current = self._course.wave
         if current and device_id not in current.pending:
-            return f"it waits for wave {current.number}"
+            words = {
+                WaveStatus.SOAKING: f"it waits until wave {current.number} has soaked",
+                WaveStatus.AWAITING_APPROVAL: "it waits for an approval",
+            }
+            return words.get(current.status, f"it waits for wave {current.number}")
         held = (f"group {c.group} is paused: {c.reason}" for c in self._breakers.of(device_id) if c.holds)
         return next(held, "it waits for its turn")
 

@@ -46,6 +46,7 @@ def test_sequential_runs_one_after_the_other_whatever_fails():
 def test_gradual_runs_five_and_then_the_next_five():
     fleet = Fleet(gradual(5), names(12))
     assert fleet.start() == names(12)[:5]
+    assert fleet.rollout.reason("d5") == "it waits for wave 1"
     for _ in range(4):
         fleet.end()
         assert fleet.start() == []
@@ -112,7 +113,7 @@ def test_with_stop_early_the_third_failure_of_10_with_80_percent_wanted_starts_n
     assert fleet.restores() == ["d2", "d0"]
     assert fleet.rollout.reason("d5") == fleet.rollout.state().halted
     assert fleet.rollout.state().halted == (
-        "wave 1 failed: min_success_rate: 40 %, limit 80 % (2 of 5 devices, 3 failed, 5 not ended)"
+        "wave 1 failed: min_success_rate: 40 %, at least 80 % wanted (2 of 5 devices, 3 failed, 5 not ended)"
     )
 
 
@@ -171,7 +172,7 @@ def test_a_gate_of_the_batch_halts_a_wave_whose_own_gates_hold():
     rollout.ended("d9", recovered, 1)
     state = rollout.state()
     assert [wave.status for wave in state.waves] == [WaveStatus.HALTED, WaveStatus.WAITING]
-    assert state.halted == "the batch failed: max_flash_time: 99 s, limit 60 s (slowest: d9)"
+    assert state.halted == "the batch failed: max_flash_time: 99 s, at most 60 s allowed (slowest: d9)"
     assert rollout.ready(1) == (Start("d9", Action.RESTORE),)
 
 
@@ -198,7 +199,7 @@ def test_the_next_wave_waits_until_its_soak_is_over():
     assert statuses(fleet)[0] is WaveStatus.SOAKING
     assert fleet.rollout.state().waves[0].until == fleet.now + 600
     assert fleet.rollout.awaits_time
-    assert fleet.rollout.reason("d2") == "it waits for wave 1"
+    assert fleet.rollout.reason("d2") == "it waits until wave 1 has soaked"
     assert fleet.rollout.ready(fleet.now + 599) == ()
     assert len(fleet.rollout.ready(fleet.now + 600)) == 2
 
@@ -208,6 +209,7 @@ def test_the_next_wave_waits_for_a_person():
     fleet.work()
     assert statuses(fleet)[0] is WaveStatus.AWAITING_APPROVAL
     assert fleet.start() == []
+    assert fleet.rollout.reason("d2") == "it waits for an approval"
     fleet.rollout.approve(fleet.now)
     assert fleet.start() == ["d2", "d3"]
 
@@ -403,7 +405,7 @@ def test_a_rollout_tells_its_story():
         "wave 1 passed: 1 of 1 devices",
         "wave 2 starts in 10 s at the earliest",
         "wave 2 of 4 starts: 3 devices",
-        "wave 2 failed: success_threshold: 50 %, limit 90 % (1 of 2 devices, 1 failed, 1 not ended)",
+        "wave 2 failed: success_threshold: 50 %, at least 90 % wanted (1 of 2 devices, 1 failed, 1 not ended)",
         "restoring 3 devices, newest wave first",
     ]
     assert fleet.notes() == []
