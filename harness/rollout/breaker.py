@@ -34,6 +34,10 @@ class Circuit:
         """Why it is not closed, in words."""
 
     @property
+    def is_closed(self) -> bool:
+        return self._status is None
+
+    @property
     def is_given_up(self) -> bool:
         return self._status is GroupStatus.GIVEN_UP
 
@@ -117,6 +121,10 @@ class Breakers:
     @property
     def states(self) -> tuple[GroupState, ...]:
         return tuple(state for circuit in self._devices_of if (state := circuit.state))
+
+    @property
+    def are_closed(self) -> bool:
+        return all(circuit.is_closed for circuit in self._devices_of)
 
     def tick(self, now: float) -> None:
         for circuit in self._devices_of:

@@ -30,8 +30,10 @@ class Slots:
         return Slots(self.free, dict(self._of_groups), self._groups_of)
 
     def take_if_free(self, device_id: str) -> bool:
-        groups = self._groups_of.get(device_id)
-        if self.free <= 0 or (groups and any(self._of_groups[name] <= 0 for name in groups)):
+        for name in self._groups_of.get(device_id, ()):  # a plain loop: each of hundreds of devices is asked about
+            if self._of_groups[name] <= 0:
+                return False
+        if self.free <= 0:
             return False
         self.take(device_id)
         return True

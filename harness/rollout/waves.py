@@ -197,16 +197,16 @@ class Rollout:
 
     def _startable(self) -> Iterator[Start]:
         slots = self._slots.copy()
+        breakers = None if self._breakers.are_closed else self._breakers
         tried: set[Circuit] = set()
         for start, heeds_breakers in self._candidates():
             if not slots.free:
                 return
-            circuits = self._breakers.of(start.device_id)
-            if heeds_breakers and circuits and any(circuit.holds or circuit in tried for circuit in circuits):
+            circuits = breakers.of(start.device_id) if breakers else ()
+            if circuits and heeds_breakers and any(circuit.holds or circuit in tried for circuit in circuits):
                 continue
             if slots.take_if_free(start.device_id):
-                if circuits:
-                    tried.update(circuit for circuit in circuits if circuit.is_trying)
+                tried.update(circuits and [circuit for circuit in circuits if circuit.is_trying])
                 yield start
 
     def _candidates(self) -> Iterator[tuple[Start, bool]]:
