@@ -17,6 +17,7 @@ from harness.report.figures import rate
 from harness.report.files import write_text
 from harness.report.firmware import on_what
 from harness.rollout.state import GateState, Verdict
+from harness.rollout.wording import gate_words
 
 _AS_ERROR = frozenset({Outcome.UNTOUCHED, Outcome.EMERGENCY, Outcome.RUNNING})
 _AS_SKIPPED = frozenset({Outcome.RESTORED, Outcome.NOT_RUN})
@@ -62,7 +63,7 @@ def _gate(run: RunRecord, where: str, gate: GateState) -> ET.Element:
         classname=f"{Path(run.batch_file).stem}.gates",
         time="0.000",
     )
-    told = rollout.gate_text(gate)
+    told = gate_words(gate)
     if gate.verdict is Verdict.FAILED:
         failure = ET.SubElement(case, "failure", message=words.one_line(told), type=words.printable(gate.name))
         failure.text = words.printable(rollout.halted(run)) or None

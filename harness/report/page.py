@@ -13,6 +13,7 @@ from harness.report.acts import acts, seconds_spent
 from harness.report.conclusion import mood, sentence
 from harness.report.figures import figures, not_run, rate
 from harness.report.firmware import on_what, shares
+from harness.rollout.wording import figure_words, gate_words, limit_words
 
 CSS = Path(__file__).with_name("style.css")
 
@@ -54,9 +55,9 @@ def _environment() -> Environment:
         acts=acts,
         spent=seconds_spent,
         since=lambda seconds: "0 s" if seconds < 1 else words.duration(seconds),
-        gate=rollout.gate_text,
-        figure=rollout.figure_text,
-        limit=rollout.limit_text,
+        gate=gate_words,
+        figure=figure_words,
+        limit=limit_words,
         status=rollout.status_text,
         group=rollout.group_text,
         update=rollout.update_of,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report import words
-from harness.rollout.state import GateState, GroupState, GroupStatus, Unit, Verdict, WaveState, WaveStatus
+from harness.rollout.state import GateState, GroupState, GroupStatus, Verdict, WaveState, WaveStatus
 
 VERDICT_WORDS = {Verdict.PASSED: "passed", Verdict.FAILED: "failed", Verdict.OPEN: "not decided"}
 VERDICT_SIGNS = {Verdict.PASSED: "✔", Verdict.FAILED: "✘", Verdict.OPEN: "○"}
@@ -161,31 +161,6 @@ def status_text(wave: WaveState) -> str:
 
 def _is_pause(status: WaveStatus) -> bool:
     return status in (WaveStatus.SOAKING, WaveStatus.AWAITING_APPROVAL)
-
-
-def gate_text(gate: GateState) -> str:
-    """`success_threshold: 70.0 %, at least 90 % wanted (7 of 10 devices, 3 failed)`."""
-    detail = f" ({gate.detail})" if gate.detail else ""
-    return f"{gate.name}: {figure_text(gate)}, {limit_text(gate)}{detail}"
-
-
-def figure_text(gate: GateState) -> str:
-    if gate.figure is None:
-        return "nothing measured"
-    return {
-        Unit.PERCENT: f"{gate.figure:.1f} %",
-        Unit.SECONDS: words.duration(gate.figure) if gate.figure < 1 else f"{gate.figure:.1f} s",
-        Unit.DEVICES: f"{gate.figure:g} of {gate.limit:g}",
-    }[gate.unit]
-
-
-def limit_text(gate: GateState) -> str:
-    """What was asked for: `at least 90 % wanted`, `at most 60 s allowed`."""
-    if gate.unit is Unit.DEVICES:
-        return "every one wanted"
-    amount = f"{gate.limit:g} {'%' if gate.unit is Unit.PERCENT else 's'}"
-    is_upper = gate.name.startswith("max_") or gate.name == "canary"
-    return f"at most {amount} allowed" if is_upper else f"at least {amount} wanted"
 
 
 def group_text(group: GroupState) -> str:

@@ -14,6 +14,7 @@ from harness.report.conclusion import Mood, mood
 from harness.report.figures import figures, not_run
 from harness.report.firmware import on_what
 from harness.rollout.state import GateState, GroupStatus, Verdict, WaveStatus
+from harness.rollout.wording import gate_words
 
 WriteLine = Callable[[str, dict[str, bool]], None]
 """Takes a line without control characters, and how to show it: pytest's markup, `{"red": True, "bold": True}`."""
@@ -106,7 +107,7 @@ def _waiting(waves: Sequence[rollout.Wave]) -> Line:
 
 def _gate(gate: GateState) -> Line:
     verdict = f": {rollout.VERDICT_WORDS[gate.verdict]}" if gate.verdict is Verdict.OPEN else ""
-    text = f"  {rollout.VERDICT_SIGNS[gate.verdict]} {words.one_line(rollout.gate_text(gate))}{verdict}"
+    text = f"  {rollout.VERDICT_SIGNS[gate.verdict]} {words.one_line(gate_words(gate))}{verdict}"
     return Line(text, _VERDICTS[gate.verdict])
 
 

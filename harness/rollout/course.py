@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.rollout.gates import Jury
-from harness.rollout.notes import Notes, devices_words, gate_words
+from harness.rollout.notes import Notes, devices_words
 from harness.rollout.policy import RolloutPolicy
 from harness.rollout.sizes import split
 from harness.rollout.state import WaveStatus
 from harness.rollout.tally import Result
 from harness.rollout.wave import Wave
+from harness.rollout.wording import gate_words
 
 
 class Course:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.rollout.state import GateState, Unit
-
 
 @dataclass(frozen=True)
 class Note:
@@ -28,24 +26,6 @@ class Notes:
         """Those since the last call."""
         notes, self._notes = tuple(self._notes), []
         return notes
-
-
-def gate_words(gate: GateState) -> str:
-    """`success_threshold: 60 %, at least 90 % wanted (3 of 5 devices, 2 failed)`."""
-    figure = "nothing measured" if gate.figure is None else f"{gate.figure:.4g}{_UNITS[gate.unit]}"
-    detail = f" ({gate.detail})" if gate.detail else ""
-    return f"{gate.name}: {figure}{_limit_words(gate)}{detail}"
-
-
-_UNITS = {Unit.PERCENT: " %", Unit.SECONDS: " s", Unit.DEVICES: ""}
-
-
-def _limit_words(gate: GateState) -> str:
-    amount = f"{gate.limit:g}{_UNITS[gate.unit]}"
-    if gate.unit is Unit.DEVICES:
-        return f" of {amount}, every one wanted"
-    is_upper = gate.name.startswith("max_") or gate.name == "canary"
-    return f", at most {amount} allowed" if is_upper else f", at least {amount} wanted"
 
 
 def devices_words(count: int) -> str:

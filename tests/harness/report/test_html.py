@@ -186,7 +186,7 @@ def test_waves_are_told_with_their_counts_and_gates(halted: Chrome) -> None:
     waves = [row.text for row in halted.find_elements(By.CSS_SELECTOR, ".bf-waves tbody tr")]
 
     assert len(waves) == 4
-    assert waves[2].startswith("3 10 ✘ failed 14:34:50 14:35:35 4 2 4 ✘ failed success_threshold: 66.7 %")
+    assert waves[2].startswith("3 10 ✘ failed 14:34:50 14:35:35 4 2 4 ✘ failed success_threshold: 66.67 %")
     assert waves[3] == "4 24 ○ not started - - - - - -"
 
 
@@ -195,7 +195,7 @@ def test_the_gates_of_the_batch_have_figure_limit_and_verdict_in_words(halted: C
 
     assert gates == [
         "✔ passed max_flash_time 12.3 s at most 60 s allowed slowest: ESP32_004",
-        "○ not decided min_success_rate 83.3 % at least 80 % wanted 10 of 12 devices, 2 failed",
+        "○ not decided min_success_rate 83.33 % at least 80 % wanted 10 of 12 devices, 2 failed",
     ]
 
 
@@ -308,5 +308,5 @@ def test_where_they_are_blocked_the_rollout_is_told_all_the_same(halted_page: Pa
         browser.get(without_scripts_and_styles(halted_page, tmp_path).as_uri())
         text = browser.find_element(By.CSS_SELECTOR, ".bf-summary").text
 
-    for told in (f"HALTED: {WHY}", "✘ failed success_threshold: 66.7 %", "was ✔ updated", "ESP32_040 wave 4"):
+    for told in (f"HALTED: {WHY}", "✘ failed success_threshold: 66.67 %", "was ✔ updated", "ESP32_040 wave 4"):
         assert told in text

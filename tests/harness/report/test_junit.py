@@ -162,7 +162,7 @@ def test_gates_are_cases_of_a_suite_of_their_own(tmp_path: Path) -> None:
         "failures": "1",
         "skipped": "3",
     }
-    assert "66.7 %, at least 90 % wanted" in failed.findtext("system-out")
+    assert "66.67 %, at least 90 % wanted" in failed.findtext("system-out")
 
 
 def test_a_run_that_asked_for_no_gates_has_no_such_suite(document: etree._Element) -> None:

@@ -39,7 +39,7 @@ def test_a_rollout_has_a_line_for_each_wave_and_each_gate(tmp_path: Path) -> Non
         "wave 1 of 4: 1 device: 1 updated: passed; 1 restored",
         "wave 2 of 4: 5 devices: 5 updated: passed; 5 restored",
         "wave 3 of 4: 10 devices: 4 updated, 2 rolled back, 4 not run: failed; 4 restored",
-        "  ✘ success_threshold: 66.7 %, at least 90 % wanted (4 of 6 devices, 2 failed)",
+        "  ✘ success_threshold: 66.67 %, at least 90 % wanted (4 of 6 devices, 2 failed)",
         "wave 4 of 4: 24 devices: not started",
         "the whole batch:",
     ]
