@@ -267,6 +267,28 @@ def test_a_halt_starts_no_restores_either():
     assert fleet.rollout.finished
 
 
+def test_a_gate_that_fails_after_a_halt_takes_nothing_back():
+    policy = RolloutPolicy(max_concurrent=2, gates=Gates(min_success_rate=80))
+    fleet = Fleet(policy, names(2), failing("d1"))
+    fleet.start()
+    fleet.rollout.halt("Ctrl-C", fleet.now)
+    fleet.work()
+    assert fleet.restores() == []
+    assert not fleet.rollout.state().restoring
+    assert fleet.notes() == ["halted: Ctrl-C"]
+
+
+def test_a_gate_that_had_failed_takes_nothing_back_after_a_halt():
+    fleet = Fleet(gradual(4), names(4), failing("d0"))
+    fleet.start()
+    fleet.end()
+    fleet.rollout.halt("Ctrl-C", fleet.now)
+    fleet.work()
+    assert fleet.restores() == []
+    assert not fleet.rollout.state().restoring
+    assert fleet.rollout.state().waves[0].status is WaveStatus.FAILED
+
+
 def test_the_first_reason_of_a_halt_is_kept():
     rollout = Rollout(gradual(4), names(4))
     rollout.halt("Ctrl-C", 0)
@@ -297,6 +319,14 @@ def test_a_device_whose_worker_died_starts_again_before_others():
     assert fleet.start() == ["d0"]
     fleet.finish()
     assert fleet.rollout.state().verdict is Verdict.PASSED
+
+
+def test_a_device_whose_worker_died_starts_before_others_that_were_cut_short():
+    fleet = Fleet(RolloutPolicy(max_concurrent=1), names(6), recover=frozenset({"d4", "d5"}))
+    assert fleet.start() == ["d4"]
+    fleet.running.popleft()
+    fleet.rollout.lost("d4", fleet.now)
+    assert fleet.start() == ["d4"]
 
 
 def test_a_device_whose_worker_died_is_run_again_although_a_gate_has_failed():
