@@ -16,10 +16,11 @@ from tests.e2e.chaos.session import Session
 from tests.e2e.project import BOARDS
 
 EARLIEST_S = 0.5
-_LONGEST_OUTAGE_S = 6.0
+_OUTAGES_S = ((0.1, 3.0), (5.0, 60.0))  # bridged by the retries, and not
+_AIMED = 0.7
 _WITHIN_S = 0.4  # of a phase's beginning
 _PHASES = (Phase.BACKUP, Phase.FLASH, Phase.FLASH, Phase.VERIFY, Phase.BOOT)
-_ROLLBACKS = (Phase.ROLLBACK,) * 5
+_ROLLBACKS = (Phase.ROLLBACK,) * 10
 
 
 class Target(StrEnum):
@@ -38,7 +39,7 @@ class Blow:
     within_s: float
     board: str
     off_s: float
-    luck: float  # which of the workers, from 0 to 1
+    luck: float  # which of the candidates, from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Struck:
 
 
 def plan(dice: random.Random, usual_s: float, *, rollbacks: bool) -> list[Blow]:
-    """One blow, or two in a row. Half of them at any time of the run, half aimed at a phase that lasts but a moment.
+    """One blow, or two in a row: at any time of the run, or, more often, aimed at a phase that lasts but a moment.
 
     `rollbacks`: whether the run will see some.
     """
@@ -76,10 +77,10 @@ def _blow(dice: random.Random, usual_s: float, phases: Sequence[Phase]) -> Blow:
     return Blow(
         target=dice.choice(tuple(Target)),
         after_s=dice.uniform(EARLIEST_S, usual_s),
-        phase=dice.choice(phases) if dice.random() < 0.5 else None,
+        phase=dice.choice(phases) if dice.random() < _AIMED else None,
         within_s=dice.uniform(0, _WITHIN_S),
         board=dice.choice(BOARDS),
-        off_s=dice.uniform(0.1, _LONGEST_OUTAGE_S),
+        off_s=dice.uniform(*dice.choice(_OUTAGES_S)),
         luck=dice.random(),
     )
 
@@ -100,7 +101,7 @@ class Striker:
             return None
         match blow.target:
             case Target.BOARD:
-                return self._cut_power(board or blow.board, blow.off_s)
+                return self._cut_power(board or self._board_at_work(blow.luck) or blow.board, blow.off_s)
             case Target.CONTROLLER:
                 return self._kill(blow.target, self._controller(), blow.luck)
             case Target.WORKER:
@@ -117,9 +118,16 @@ class Striker:
         return self._board_in(phase)
 
     def _board_in(self, phase: Phase) -> str | None:
+        return next((board for board, doing in self._at_work().items() if doing.startswith(phase)), None)
+
+    def _board_at_work(self, luck: float) -> str | None:
+        boards = list(self._at_work())
+        return boards[int(luck * len(boards))] if boards else None
+
+    def _at_work(self) -> dict[str, str]:
         now = time.time()
         found = self.watch.journals().items()
-        return next((board for board, events in found if (hits.doing(events, now) or "").startswith(phase)), None)
+        return {board: phase for board, events in found if (phase := hits.doing(events, now))}
 
     def _controller(self) -> list[int]:
         return [self.session.controller] if self.session.returncode is None else []
