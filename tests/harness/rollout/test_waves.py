@@ -137,6 +137,13 @@ def test_newer_waves_are_restored_first_and_of_a_wave_the_last_started_first():
     assert fleet.restores() == ["d6", "d5", "d4", "d3", "d2", "d1", "d0"]
 
 
+def test_a_board_of_a_newer_wave_goes_first_although_it_was_recovered_before_all_others():
+    fleet = Fleet(gradual(3), names(6), failing("d3"), recover=frozenset({"d5"}))
+    fleet.finish()
+    assert fleet.updates() == ["d5", "d0", "d1", "d2", "d3", "d4"]
+    assert fleet.restores() == ["d4", "d5", "d2", "d1", "d0"]
+
+
 def test_only_boards_that_this_run_wrote_and_that_hold_the_new_firmware_are_restored():
     fates = {"d1": UP_TO_DATE, "d3": FAILED}
     fleet = Fleet(gradual(4), names(4), lambda device_id: fates.get(device_id, UPDATED))
@@ -279,7 +286,7 @@ def test_a_gate_that_fails_after_a_halt_takes_nothing_back():
 
 
 def test_a_gate_that_had_failed_takes_nothing_back_after_a_halt():
-    fleet = Fleet(gradual(4), names(4), failing("d0"))
+    fleet = Fleet(gradual(4), names(8), failing("d0"))
     fleet.start()
     fleet.end()
     fleet.rollout.halt("Ctrl-C", fleet.now)
