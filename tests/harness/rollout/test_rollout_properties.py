@@ -15,6 +15,7 @@ from tests.harness.rollout.policies import fates, likely_results, policies
 
 DEVICES = tuple(f"d{number}" for number in range(12))
 some_devices = st.sets(st.sampled_from(DEVICES), max_size=5)
+NO_PAST = (frozenset(), {}, frozenset())
 LATER_S = 1000.0  # longer than any soak, pause or wait
 
 
@@ -25,12 +26,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.policy = data.draw(policies(DEVICES))
         self.fates = data.draw(fates(DEVICES, self.policy))
         self.excluded = dict.fromkeys(data.draw(some_devices), "in quarantine")
-        is_resumed = data.draw(st.booleans())
-        self.recover = frozenset(data.draw(some_devices)) & set(self.devices) if is_resumed else frozenset()
-        done = data.draw(st.dictionaries(st.sampled_from(DEVICES), likely_results)) if is_resumed else {}
-        done = {d: result for d, result in done.items() if d in self.devices}
-        restorable = [d for d, result in done.items() if result.restorable]
-        self.restored = frozenset(d for d in restorable if data.draw(st.booleans()))
+        self.recover, done, self.restored = self.draw_past(data) if data.draw(st.booleans()) else NO_PAST
         self.rollout = Rollout(
             self.policy,
             self.devices,
@@ -39,23 +35,35 @@ class RolloutMachine(RuleBasedStateMachine):
             restored=self.restored,
             recover=self.recover,
         )
-        self.results = {d: result for d, result in done.items() if d not in self.recover}
-        self.before = frozenset(self.results)
         self.had_restored = bool(self.restored)
         self.restored -= self.recover  # one that is recovered ends anew, and may have to be taken back again
         self.chosen = [d for d in self.devices if d not in self.excluded or d in done or d in self.recover]
-        self.urgent = set(self.recover)
+        self.results = {d: result for d, result in done.items() if d not in self.recover}
+        self.before = frozenset(self.results)
+        self.begin_to_watch()
+
+    def draw_past(self, data):
+        """Of a run that is resumed."""
+        recover = frozenset(data.draw(some_devices)) & set(self.devices)
+        done = data.draw(st.dictionaries(st.sampled_from(DEVICES), likely_results))
+        done = {d: result for d, result in done.items() if d in self.devices}
+        restored = frozenset(d for d, result in done.items() if result.restorable and data.draw(st.booleans()))
+        return recover, done, restored
+
+    def begin_to_watch(self):
         self.now = 0.0
         self.running: dict[str, Start] = {}
         self.starts: Counter[Start] = Counter()  # a lost one is taken back
-        self.order = list(self.results)
+        self.urgent = set(self.recover)
+        self.order = list(self.results)  # of their last starts
         self.halted = False
         self.approvals = 0
+        self.opened: set[int] = set()  # waves that had to soak and to be approved
+        self.last_end: dict[int, float] = {}  # of a device of the wave, or when the last one was given up
         self.dropped: set[str] = set()
         self.lost_restores: set[str] = set()
         self.restored_in_order: list[str] = []
         self.verdicts: dict[tuple[int, str], Verdict] = {}
-        self.last_end: dict[int, float] = {}  # of a device of the wave, or when the last one was given up
         self.note()
 
     # What the machine does
@@ -156,8 +164,8 @@ class RolloutMachine(RuleBasedStateMachine):
             self.has_passed(earlier)
         if number > 1 and not self.had_begun(state.waves[number - 1]):
             assert self.now >= self.last_end.get(number - 1, 0.0) + self.policy.soak_s
-            if self.policy.approve:
-                assert self.approvals > 0
+            self.opened.add(number)
+            assert not self.policy.approve or self.approvals >= len(self.opened), "one approval opens one wave"
         if self.policy.stop_early or len(state.waves) > 1:
             own = self.judged(state.waves[number - 1].devices, self.policy.success_threshold)
             batch = self.judged(self.chosen, None)
@@ -198,6 +206,13 @@ class RolloutMachine(RuleBasedStateMachine):
     def what_was_cut_short_comes_first(self):
         ready = [start.device_id in self.urgent for start in self.rollout.ready(self.now)]
         assert ready == sorted(ready, reverse=True)
+
+    @invariant()
+    def newest_boards_are_taken_back_first(self):
+        state = self.rollout.state()
+        ready = [start.device_id for start in self.rollout.ready(self.now) if start.action is Action.RESTORE]
+        ages = [(state.wave_of(d), self.order.index(d)) for d in ready if d not in self.lost_restores]
+        assert ages == sorted(ages, reverse=True)
 
     @invariant()
     def nothing_starts_after_a_halt(self):
@@ -293,6 +308,7 @@ class RolloutMachine(RuleBasedStateMachine):
             self.rollout.ready(self.now)
             self.note()
         self.never_over_a_limit()
+        self.newest_boards_are_taken_back_first()
         self.a_verdict_is_never_taken_back()
 
     def check_end(self):
