@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -169,7 +170,7 @@ class Fleet(AbstractContextManager["Fleet"]):
 
     def write_batch(self, name: str, version: str, *, gradual: bool) -> Path:
         """A batch of all boards; `gradual`: in two waves, and a gate that the second can fail."""
-        batch = {
+        batch: dict[str, Any] = {
             "name": name,
             "device_type": "esp32",
             "version": version,

@@ -11,6 +11,7 @@ from drivers.base import PortUnavailable
 from harness.journal import is_being_written
 from harness.locks import PortLock
 from harness.record import Outcome
+from harness.run_reader import run_record
 from harness.runs import RunFolder
 from tests.e2e.chaos.fleet import Fleet
 from tests.e2e.project import BOARDS
@@ -33,6 +34,14 @@ def complaints(fleet: Fleet, run: RunFolder | None, before: Contents, wanted: Co
             yield "a journal is still held"
     for board in BOARDS:
         yield from _of_port(board, fleet.bench.boards[board].url)
+
+
+def interim_complaints(fleet: Fleet, run: RunFolder, before: Contents, wanted: Contents) -> Iterator[str]:
+    """Of what `batch-flash status` says between the blow and the resume; there it may not know, but not be wrong."""
+    for device in run_record(run, run.load_plan(), is_live=False).devices:
+        board, holds = device.device_id, fleet.flash(device.device_id)
+        if (device.outcome in NEW and holds != wanted[board]) or (device.outcome in OLD and holds != before[board]):
+            yield f"{board}: before the resume its status was {device.outcome}, which its flash was not"
 
 
 def reported(run: RunFolder) -> dict[str, Outcome]:

@@ -72,6 +72,8 @@ class Round:
         self._fleet = fleet
         self._plan = plan
         self._folder = fleet.folder / plan.name
+        self._before = fleet.contents()
+        self._wanted = {board: fleet.written(board, self._before[board], plan.version) for board in BOARDS}
         self._watch = Watch(self._run)
         self._struck: list[Struck] = []
         self._sessions: list[Session] = []
@@ -82,8 +84,6 @@ class Round:
         began = time.monotonic()
         self._folder.mkdir()
         plan, fleet = self._plan, self._fleet
-        before = fleet.contents()
-        wanted = {board: fleet.written(board, before[board], plan.version) for board in BOARDS}
         self._batch = fleet.write_batch(plan.name, plan.version, gradual=bool(plan.panicking))
         fleet.set_faults(plan.panicking, plan.version)
         try:
@@ -91,18 +91,18 @@ class Round:
         finally:
             for session in self._sessions:
                 session.end()
-        self._complaints += judge.complaints(fleet, self._run(), before, wanted)
+        self._complaints += judge.complaints(fleet, self._run(), self._before, self._wanted)
         self._release()
         if self._complaints:
-            fleet.keep(
-                [board for board in BOARDS if fleet.flash(board) not in (before[board], wanted[board])], self._folder
-            )
+            fleet.keep(BOARDS, self._folder)
         return self._verdict(time.monotonic() - began)
 
     def _play_sessions(self) -> None:
         first = self._session((), self._plan.blows)
         if self._plan.waits:
             self._end(first)
+            if run := self._run():
+                self._complaints += judge.interim_complaints(self._fleet, run, self._before, self._wanted)
         planned = self._plan.blows_at_resume
         for _ in range(_CALM_RESUMES + bool(planned)):
             self._fleet.restore_power()
