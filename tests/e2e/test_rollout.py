@@ -236,3 +236,19 @@ def test_a_rollout_that_is_cancelled_while_it_soaks_ends_at_once(project: Projec
     assert result.returncode == 2, result.output
     assert result.outcomes() == {"ESP32_001": "updated", "ESP32_002": "not-run"}
     assert "the run was cancelled by" in result.device("ESP32_002")["reason"]
+
+
+def test_a_hub_on_which_board_after_board_fails_is_given_up_and_the_others_go_on(project: Project):
+    bad, good = FORTY[:5], FORTY[5:7]
+    project.write_batch(
+        boards=(*bad, *good),
+        faults={board: [{"fault": "wrong-chip", "chip": "esp32c3"}] for board in bad},
+        targets={board: {"groups": ["hub-1" if board in bad else "hub-2"]} for board in (*bad, *good)},
+        groups={"hub-1": {"max_concurrent": 1}, "hub-2": {"max_concurrent": 1}},
+        error_handling={"breaker_failures": 3, "breaker_pause": 1},
+    )
+    result = project.run("fleet.yaml", "-n", "2")
+    assert result.returncode == 1, result.output
+    assert list(result.outcomes().values()) == [*["untouched"] * 4, "not-run", "updated", "updated"], result.output
+    assert "hub-1" in result.device(bad[4])["reason"]
+    assert [group["status"] for group in result.report["groups"]] == ["given-up"]
