@@ -26,6 +26,7 @@ _ROLLBACKS = (Phase.ROLLBACK,) * 10
 class Target(StrEnum):
     WORKER = "SIGKILL of a worker"
     CONTROLLER = "SIGKILL of the controller"
+    MACHINE = "SIGKILL of all processes at once"
     BOARD = "power cut of a board"
 
 
@@ -55,7 +56,7 @@ class Struck:
         match self.target:
             case Target.WORKER:
                 return hits.of_worker(found, self.pid, self.at)
-            case Target.CONTROLLER:
+            case Target.CONTROLLER | Target.MACHINE:
                 return hits.of_controller(found, self.at)
             case Target.BOARD:
                 return hits.of_board(found, self.board, self.at)
@@ -104,6 +105,8 @@ class Striker:
                 return self._cut_power(board or self._board_at_work(blow.luck) or blow.board, blow.off_s)
             case Target.CONTROLLER:
                 return self._kill(blow.target, self._controller(), blow.luck)
+            case Target.MACHINE:
+                return self._kill_all()
             case Target.WORKER:
                 return self._kill(blow.target, self._workers(board), blow.luck)
 
@@ -142,6 +145,12 @@ class Striker:
     def _cut_power(self, board: str, off_s: float) -> Struck:
         struck = Struck(Target.BOARD, time.time(), board=board)
         self.fleet.cut_power(board, off_s)
+        return struck
+
+    def _kill_all(self) -> Struck:
+        """As when the machine that runs it loses its power; its boards keep theirs."""
+        struck = Struck(Target.MACHINE, time.time(), pid=self.session.controller)
+        self.session.end()
         return struck
 
     def _kill(self, target: Target, candidates: Sequence[int], luck: float) -> Struck | None:

@@ -12,7 +12,6 @@ from tests.e2e.project import BOARDS
 
 Journals = Mapping[str, Sequence[Event]]
 
-NOTHING = "no board"
 _WORDS = {Way.BEGIN: "begun anew", Way.FINISH: "finished", Way.RESTORE: "restored"}
 
 
@@ -53,12 +52,20 @@ def doing(events: Iterable[Event], at: float) -> str | None:
 def of_worker(found: Journals, pid: int, at: float) -> list[str]:
     """The phase of the device that a worker was at."""
     phases = [doing(events, at) for events in found.values() if worker(events, at) == pid]
-    return [phase for phase in phases if phase] or [NOTHING]
+    return [phase for phase in phases if phase] or [_without_a_board(found, at)]
 
 
 def of_controller(found: Journals, at: float) -> list[str]:
     """The phases of all devices that were being worked on."""
-    return [phase for events in found.values() if (phase := doing(events, at))] or [NOTHING]
+    return [phase for events in found.values() if (phase := doing(events, at))] or [_without_a_board(found, at)]
+
+
+def _without_a_board(found: Journals, at: float) -> str:
+    """The run's start and its end are moments, too: there the plan, the ledger and the reports are written."""
+    starts = [event.at for events in found.values() for event in events if event.kind is Kind.STARTED]
+    if all(start > at for start in starts):
+        return "before the first board"
+    return "between boards" if any(start > at for start in starts) else "after the last board"
 
 
 def of_board(found: Journals, board: str, at: float) -> list[str]:

@@ -63,8 +63,8 @@ class Session:
             os.kill(pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """Kill what is left of it."""
-        for pid in self.processes():
+        """Kill what is left of it, the controller first: it would start a new worker for one that dies."""
+        for pid in sorted(self.processes(), key=lambda pid: pid != self.controller):
             self.kill(pid)
         self._process.wait()
 
