@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 
 from harness.rollout.breaker import Breakers, Circuit
 from harness.rollout.course import Course
@@ -72,6 +73,7 @@ class Rollout:
         self._ended: set[str] = set()
         self._urgent: deque[Start] = deque()  # updates that were cut short: before all others
         self._dropped: dict[str, str] = {}  # with the reason
+        self._numbers = count()
         self._order: dict[str, int] = {}  # when each last started, as a number
         self._restorable: set[str] = set()
         self._restores: deque[Start] | None = None  # None until it is time
@@ -88,7 +90,7 @@ class Rollout:
         for device_id, result in done.items():
             if device_id in self._updates and device_id not in recover:
                 self._wave(device_id).had_begun = True
-                self._order[device_id] = len(self._order)
+                self._order[device_id] = next(self._numbers)
                 self._conclude(device_id, result)
 
     def _wave(self, device_id: str) -> Wave:
@@ -112,7 +114,7 @@ class Rollout:
         if wave is None or start.device_id not in wave.pending:
             _take(start, self._urgent)
         self._wave(start.device_id).start(start.device_id)
-        self._order[start.device_id] = len(self._order)
+        self._order[start.device_id] = next(self._numbers)
         self._breakers.started(start.device_id)
 
     def ended(self, device_id: str, result: Result, now: float) -> None:

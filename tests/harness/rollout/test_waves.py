@@ -144,6 +144,16 @@ def test_a_board_of_a_newer_wave_goes_first_although_it_was_recovered_before_all
     assert fleet.restores() == ["d4", "d5", "d2", "d1", "d0"]
 
 
+def test_a_board_whose_worker_died_counts_from_its_last_start():
+    fleet = Fleet(gradual(4, max_concurrent=2), names(4), failing("d3"))
+    fleet.start()
+    fleet.running.popleft()
+    fleet.rollout.lost("d0", fleet.now)
+    fleet.finish()
+    assert fleet.updates() == ["d0", "d1", "d0", "d2", "d3"]
+    assert fleet.restores() == ["d2", "d0", "d1"]
+
+
 def test_only_boards_that_this_run_wrote_and_that_hold_the_new_firmware_are_restored():
     fates = {"d1": UP_TO_DATE, "d3": FAILED}
     fleet = Fleet(gradual(4), names(4), lambda device_id: fates.get(device_id, UPDATED))
