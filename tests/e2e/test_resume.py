@@ -107,7 +107,7 @@ def test_only_the_boards_that_the_run_had_chosen_are_run(project: Project):
 
 
 def test_a_run_that_is_going_on_can_not_be_resumed_but_shown_and_cancelled(project: Project):
-    process = start(project, "-n", "2", times=1)
+    process = start(project, "-n", "1", times=3)
     refused = resume(project)
     assert refused.returncode == 4
     assert "is still going on" in refused.output
