@@ -228,12 +228,24 @@ def fold(device: DeviceRecord, events: Iterable[Event]) -> DeviceRecord:
 
     Never fails: an event that does not say what its kind says (another version's, a damaged line) is passed over.
     """
+    said: dict[Kind, list[str]] = {Kind.LOG: [], Kind.CONSOLE: []}  # thousands of lines: joined once, at the end
     for event in events:
         try:
-            device = _FOLD[event.kind](device, event)
+            if event.kind in said:
+                said[event.kind].append(_text(event))
+            else:
+                device = _FOLD[event.kind](device, event)
         except (AttributeError, KeyError, TypeError, ValueError):
             continue
-    return device
+    log, console = said.values()
+    return replace(device, log=(*device.log, *log), console=device.console + "".join(console))
+
+
+def _text(event: Event) -> str:
+    text = event.data["text"]
+    if not isinstance(text, str):
+        raise TypeError(text)
+    return text
 
 
 def settle(device: DeviceRecord, reason: str, at: float | None = None) -> DeviceRecord:
@@ -340,14 +352,6 @@ def _replace_last_phase(device: DeviceRecord, **changes: Any) -> DeviceRecord:
     return replace(device, phases=(*device.phases[:-1], replace(device.phases[-1], **changes)))
 
 
-def _log(device: DeviceRecord, event: Event) -> DeviceRecord:
-    return replace(device, log=(*device.log, event.data["text"]))
-
-
-def _console(device: DeviceRecord, event: Event) -> DeviceRecord:
-    return replace(device, console=device.console + event.data["text"])
-
-
 def _ended(device: DeviceRecord, event: Event) -> DeviceRecord:
     error = event.data.get("error")
     outcome = Outcome(event.data["outcome"])
@@ -370,7 +374,5 @@ _FOLD = {
     Kind.PHASE_STARTED: _phase_started,
     Kind.PHASE_ENDED: _phase_ended,
     Kind.PROGRESS: _progress,
-    Kind.LOG: _log,
-    Kind.CONSOLE: _console,
     Kind.ENDED: _ended,
 }

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.batchrun import BatchRun
-from harness.journal import Event, Kind
+from harness.journal import Event, Follower, Kind
 from harness.record import DeviceRecord, Outcome, PhaseOutcome, RunRecord, fold, settle
 from harness.run_log import RunLog
-from harness.run_reader import device_record, is_chosen, run_facts, with_devices
+from harness.run_reader import blank, is_chosen, run_facts, with_devices
+from harness.snapshot import DevicePlan
 
 
 class RunState:
@@ -23,6 +24,7 @@ class RunState:
         self._facts = run_facts(run.folder)
         self._ended: float | None = None
         self._why_open: Mapping[str, str] = {}
+        self._read: dict[str, tuple[Follower, DeviceRecord]] = {}
         self._crashed: set[str] = set()
         self._endings: dict[str, Event] = {}
         self.interrupted = ""
@@ -72,13 +74,23 @@ class RunState:
         plan = self._plans.get(device_id)
         if plan is None:
             return None
-        record = device_record(self._run.folder, plan)
+        record = self._as_journaled(plan)
         if record.outcome in (Outcome.RUNNING, Outcome.NOT_RUN) and device_id in self._endings:
             record = fold(record, [self._endings[device_id]])
         if device_id in self._crashed:
             return settle(record, "its worker process died", self._ended)
         if self._ended is not None:
             return settle(record, self._why_open.get(device_id, ""), self._ended)
+        return record
+
+    def _as_journaled(self, plan: DevicePlan) -> DeviceRecord:
+        """Asked for many times in a run, so that only what is new of a journal is read."""
+        follower, record = self._read.get(plan.device_id) or (
+            Follower(self._run.folder.journal(plan.device_id)),
+            blank(plan),
+        )
+        record = fold(record, follower.new_events())
+        self._read[plan.device_id] = follower, record
         return record
 
     def where(self, device_id: str) -> str:

@@ -50,7 +50,7 @@ class Steering:
         self.stop_asked = ""
         """Set in a signal's handler: why nothing more is to be started."""
         self._deaths: dict[str, int] = {}
-        self._told = RolloutState()
+        self._told: object = None
         self._halt_asked = ""
 
     # The scheduler's questions
@@ -157,14 +157,14 @@ class Steering:
         for note in self._rollout.notes():
             self._log.tell(Kind.NOTE, text=note.text, loud=note.loud)
             self._say(note.text)
-        state = self._rollout.state()
-        if _gist(state) != _gist(self._told):
+        if _gist(self._rollout.state()) != self._told:
             self.write_state()
 
     def write_state(self) -> None:
         """The rollout with its figures as they are now, into the run's journal."""
-        self._told = self._rollout.state()
-        self._log.tell(Kind.ROLLOUT, state=self._told.model_dump(mode="json"))
+        state = self._rollout.state()
+        self._told = _gist(state)
+        self._log.tell(Kind.ROLLOUT, state=state.model_dump(mode="json"))
 
 
 def _gist(state: RolloutState) -> object:
