@@ -64,10 +64,13 @@ class Fleet:
 
     def finish(self) -> None:
         self.work()
-        while not self.rollout.finished:
+        for _ in range(1000):
+            if self.rollout.finished:
+                return
             assert self.rollout.awaits_time
             self.now += 10
             self.work()
+        raise AssertionError("the rollout waits for ever")
 
     def updates(self) -> list[str]:
         return [start.device_id for start in self.started if start.action is Action.UPDATE]
