@@ -7,6 +7,7 @@ import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from html import unescape
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.e2e.project import Project, Result
 from tests.e2e.test_interrupted import finish, wait_until
 from tests.e2e.test_resume import batch_flash
 
+ROOT = Path(__file__).parents[2]
 FORTY = (*(f"ESP32_{n:03}" for n in range(1, 33)), *(f"ESP8266_{n:03}" for n in range(1, 9)))
 WAVES = (FORTY[:1], FORTY[1:6], FORTY[6:16], FORTY[16:])
 HUBS = {f"hub-{n}": FORTY[10 * n - 10 : 10 * n] for n in range(1, 5)}
@@ -252,3 +254,13 @@ def test_a_hub_on_which_board_after_board_fails_is_given_up_and_the_others_go_on
     assert list(result.outcomes().values()) == [*["untouched"] * 4, "not-run", "updated", "updated"], result.output
     assert "hub-1" in result.device(bad[4])["reason"]
     assert [group["status"] for group in result.report["groups"]] == ["given-up"]
+
+
+def test_the_example_to_copy_is_a_good_batch(project: Project):
+    copied = project.path / "batches" / "gradual.yaml"
+    copied.parent.mkdir()
+    copied.write_bytes((ROOT / "batches" / "gradual.yaml").read_bytes())
+    (project.path / "build").mkdir()
+    (project.path / "build" / "demo").symlink_to(project.firmware)
+    checked = batch_flash(project, "check", "batches/gradual.yaml")
+    assert "good: 12 devices" in checked.stdout, checked.stdout + checked.stderr
