@@ -31,4 +31,4 @@ def split(devices: Sequence[str], sizes: Sequence[WaveSize]) -> list[tuple[str, 
 def _count(size: WaveSize, total: int) -> int:
     if size.percent is None:
         return max(1, size.devices or 0)
-    return max(1, ceil(Fraction(str(size.percent)) * total / 100))  # as written: 0.7 % of 1000 are 7, not 8
+    return max(1, ceil(Fraction(str(size.percent)) * total / 100))  # as written: 32.2 % of 1000 are 322, not 323

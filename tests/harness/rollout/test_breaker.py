@@ -59,6 +59,12 @@ def test_a_success_an_error_of_another_kind_and_a_failure_of_no_kind_end_the_row
     assert status(rollout) is None
 
 
+def test_failures_of_no_kind_pause_nobody():
+    rollout = Rollout(policy(), names(6))
+    run(rollout, *[TEST_FAILED] * 6)
+    assert rollout.state().groups == ()
+
+
 def test_a_device_that_was_skipped_says_nothing_of_its_group():
     rollout = Rollout(policy(), names(6))
     run(rollout, NO_ANSWER, SKIPPED, NO_ANSWER, SKIPPED, NO_ANSWER)

@@ -36,7 +36,7 @@ def test_sizes_are_taken_in_order_and_the_last_is_repeated(count, entries, expec
 
 
 @pytest.mark.parametrize(
-    ("count", "percent", "first"), [(1000, 0.7, 7), (1000, 66.7, 667), (1000, 66.71, 668), (3, 33.3, 1)]
+    ("count", "percent", "first"), [(1000, 32.2, 322), (1000, 66.7, 667), (1000, 66.71, 668), (3, 33.3, 1)]
 )
 def test_a_share_is_rounded_up_from_what_was_written_not_from_its_binary_value(count, percent, first):
     assert len(split(names(count), [WaveSize(percent=percent)])[0]) == first
