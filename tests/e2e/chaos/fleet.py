@@ -175,6 +175,7 @@ class Fleet(AbstractContextManager["Fleet"]):
             "device_type": "esp32",
             "version": version,
             "targets": [self._target(board, version) for board in BOARDS],
+            "expect": {"settle": 0.2},
             "flash_settings": {"max_retries": 1},
             "error_handling": {"retry_delay": 0.1, "quarantine_after": 0},
         }

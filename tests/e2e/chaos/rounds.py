@@ -52,7 +52,7 @@ class Plan:
 def plan(number: int, seed: int, fleet: Fleet) -> Plan:
     """Goes to the version that fewer boards hold; every third one is stopped by a gate, and takes the others back."""
     dice = random.Random(f"{seed}-{number}")
-    is_bad = number % 3 == 2
+    is_bad = number % 3 == 1
     usual_s = _USUAL_WITH_ROLLBACKS_S if is_bad else _USUAL_S
     return Plan(
         number,
