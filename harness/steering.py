@@ -66,7 +66,10 @@ class Steering:
         found = [device for device_id in chosen if (device := self._state.device(device_id))]
         collected = frozenset(device_ids)
         left_out = {d.device_id: "not chosen when the run was resumed" for d in found if d.device_id not in collected}
-        done = {device.device_id: result_of(device) for device in found if device.certain_outcome}
+        ended = sorted(
+            (d for d in found if d.certain_outcome), key=lambda d: d.ended or 0.0
+        )  # the canary looks in order
+        done = {device.device_id: result_of(device) for device in ended}
         self._rollout = Rollout(
             self._run.plan.rollout,
             chosen,
