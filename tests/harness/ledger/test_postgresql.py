@@ -20,7 +20,7 @@ CAREFUL = "careful"
 """A user that the server asks for a password."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # as its server: workers come back to a module that they have left
 def careful(postgres: Server) -> str:
     """The URL of a database of its own."""
     database = postgres.new_database().rpartition("/")[2]
