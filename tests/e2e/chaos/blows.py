@@ -25,6 +25,7 @@ _ROLLBACKS = (Phase.ROLLBACK,) * 10
 
 class Target(StrEnum):
     WORKER = "SIGKILL of a worker"
+    TWO_WORKERS = "SIGKILL of two workers at one board"
     CONTROLLER = "SIGKILL of the controller"
     MACHINE = "SIGKILL of all processes at once"
     BOARD = "power cut of a board"
@@ -54,7 +55,7 @@ class Struck:
 
     def hit(self, found: hits.Journals) -> list[str]:
         match self.target:
-            case Target.WORKER:
+            case Target.WORKER | Target.TWO_WORKERS:
                 return hits.of_worker(found, self.pid, self.at)
             case Target.CONTROLLER | Target.MACHINE:
                 return hits.of_controller(found, self.at)
@@ -109,6 +110,8 @@ class Striker:
                 return self._kill_all()
             case Target.WORKER:
                 return self._kill(blow.target, self._workers(board), blow.luck)
+            case Target.TWO_WORKERS:
+                return self._kill_two(board or self._board_at_work(blow.luck), usual_s)
 
     def _wait(self, seconds: float) -> None:
         due = time.monotonic() + seconds
@@ -139,7 +142,7 @@ class Striker:
         """All of them, or the one that is at a board; a controller takes a second to start the first."""
         self.session.wait(self.fleet.attend, until=lambda: bool(self.session.workers()))
         alive = self.session.workers()
-        own = hits.worker(self.watch.journals()[board], time.time()) if board else None
+        own = self._worker_of(board) if board else None
         return [own] if own in alive else alive
 
     def _cut_power(self, board: str, off_s: float) -> Struck:
@@ -152,6 +155,27 @@ class Striker:
         struck = Struck(Target.MACHINE, time.time(), pid=self.session.controller)
         self.session.end()
         return struck
+
+    def _kill_two(self, board: str | None, usual_s: float) -> Struck | None:
+        """The second when it is as far as the first was: the board is then left alone, and put into quarantine."""
+        phase = self._at_work().get(board or "")
+        if board is None or phase is None:
+            return None
+        first = self._worker_of(board)
+        self._kill(Target.TWO_WORKERS, [first] if first else [], 0)
+        limit = time.monotonic() + usual_s
+        self.session.wait(
+            self.fleet.attend,
+            until=lambda: time.monotonic() > limit or (self._worker_of(board) != first and self._is_in(board, phase)),
+        )
+        second = self._worker_of(board)
+        return self._kill(Target.TWO_WORKERS, [second] if second in self.session.workers() else [], 0)
+
+    def _worker_of(self, board: str) -> int | None:
+        return hits.worker(self.watch.journals()[board], time.time())
+
+    def _is_in(self, board: str, phase: str) -> bool:
+        return self._at_work().get(board) == phase
 
     def _kill(self, target: Target, candidates: Sequence[int], luck: float) -> Struck | None:
         if not candidates:

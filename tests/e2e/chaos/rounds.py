@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.run_reader import run_facts
 from harness.runs import RunFolder, known
 from tests.e2e.chaos import blows, hits, judge
 from tests.e2e.chaos.blows import Blow, Striker, Struck
@@ -78,6 +79,7 @@ class Round:
         self._struck: list[Struck] = []
         self._sessions: list[Session] = []
         self._complaints: list[str] = []
+        self._too_late: set[str] = set()
         self._released = 0
 
     def play(self) -> Verdict:
@@ -92,6 +94,11 @@ class Round:
             for session in self._sessions:
                 session.end()
         self._complaints += judge.complaints(fleet, self._run(), self._before, self._wanted)
+        self._complaints += [
+            f"{board}: started after the rollout had been taken back"
+            for board, events in self._watch.journals().items()
+            if board in self._too_late and events
+        ]
         self._release()
         if self._complaints:
             fleet.keep(BOARDS, self._folder)
@@ -106,6 +113,7 @@ class Round:
         planned = self._plan.blows_at_resume
         for _ in range(_CALM_RESUMES + bool(planned)):
             self._fleet.restore_power()
+            self._note_what_must_not_start()
             session = self._session(("--resume", "last"), planned)
             planned = ()
             if self._is_finished(session):
@@ -116,6 +124,12 @@ class Round:
         for session in self._sessions:
             self._end(session)
         self._fleet.restore_power()
+
+    def _note_what_must_not_start(self) -> None:
+        """A rollout that a gate has stopped, and that is being taken back, is not begun anew by a resume."""
+        run = self._run()
+        if run and run_facts(run).rollout.restoring:
+            self._too_late |= {board for board, events in self._watch.journals().items() if not events}
 
     def _session(self, options: Sequence[str], planned: Sequence[Blow]) -> Session:
         """From its start to its controller's end."""
