@@ -257,6 +257,8 @@ def settle(device: DeviceRecord, reason: str, at: float | None = None) -> Device
         return replace(device, reason=device.reason or reason) if device.outcome is Outcome.NOT_RUN else device
     in_phase = next((p for p in reversed(device.phases) if p.outcome is PhaseOutcome.RUNNING), None)
     where = f" during {in_phase.phase}" if in_phase else ""
+    if where in reason:  # a quarantine's reason tells it already
+        where = ""
     if device.known.is_certain and not device.was_written:
         not_done = "not restored" if device.restoring else "not run again"
         return replace(device, outcome=device.known, reason=f"{not_done}: {reason}{where}", ended=at or device.started)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from harness.batchrun import BatchRun
 from harness.journal import Event, Follower, Kind
 from harness.record import DeviceRecord, Outcome, PhaseOutcome, RunRecord, fold, settle
+from harness.rollout.state import RolloutState
 from harness.run_log import RunLog
 from harness.run_reader import blank, is_chosen, run_facts, with_devices
 from harness.snapshot import DevicePlan
@@ -35,6 +36,11 @@ class RunState:
         chosen = self._facts.chosen or tuple(device_ids)
         self._facts = replace(self._facts, chosen=chosen)
         return chosen
+
+    @property
+    def rollout_before(self) -> RolloutState:
+        """Where the rollout stood when the run was cut short; blank in a run that begins."""
+        return self._facts.rollout
 
     def crashed(self, device_id: str) -> DeviceRecord | None:
         """The device's worker died for good. Its record, None where there is no such device."""

@@ -77,6 +77,7 @@ class Steering:
             done=done,
             restored=frozenset(device.device_id for device in found if device.certain_outcome is Outcome.RESTORED),
             recover=frozenset(d.device_id for d in found if is_left_half_done(d) and d.device_id in collected),
+            before=self._state.rollout_before,
         )
         self.begun = True
         if self._halt_asked or self.stop_asked:
@@ -174,4 +175,4 @@ def _gist(state: RolloutState) -> object:
     """What is worth a line in the journal: not each figure of a gate that is still open."""
     waves = tuple((wave.status, wave.until, tuple(gate.verdict for gate in wave.gates)) for wave in state.waves)
     gates = tuple(gate.verdict for gate in state.gates)
-    return waves, gates, state.groups, state.halted, state.restoring
+    return waves, gates, state.groups, state.failed, state.halted, state.restoring

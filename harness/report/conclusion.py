@@ -53,7 +53,7 @@ def _what_stopped_it(run: RunRecord, counts: Figures) -> str:
         begun = [wave for wave in rollout.waves(run) if wave.is_begun]
         where = f" in wave {begun[-1].state.number} of {begun[-1].of}" if begun else ""
         return f"Halted{where}{taken_back}"
-    if rollout.failed_gates(run):
+    if run.rollout.failed or rollout.failed_gates(run):
         return f"{rollout.why_taken_back(run)}{', taken back' if counts.restored else ''}"
     return "Taken back" if counts.restored else ""
 

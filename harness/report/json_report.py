@@ -90,6 +90,7 @@ def _rollout(run: RunRecord) -> dict[str, Any]:
     rollout = run.rollout
     updates = {device.device_id: update_of(device) for device in run.devices}
     return {
+        "failed": rollout.failed or None,
         "halted": rollout.halted or None,
         "restoring": rollout.restoring,
         "waves": [_wave(wave, updates) for wave in rollout.waves],

@@ -133,7 +133,7 @@ def why_taken_back(run: RunRecord) -> str:
     if failed:
         where, gate = failed[0]
         return f"{gate.name} failed in {where}" if where else f"{gate.name} failed"
-    return run.rollout.halted or "the rollout failed"
+    return run.rollout.failed or run.rollout.halted or "the rollout failed"
 
 
 def not_restored(run: RunRecord) -> tuple[DeviceRecord, ...]:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from harness.rollout.gates import Jury
 from harness.rollout.notes import Notes, devices_words
 from harness.rollout.policy import RolloutPolicy
-from harness.rollout.sizes import split
-from harness.rollout.state import WaveStatus
+from harness.rollout.sizes import split, split_again
+from harness.rollout.state import RolloutState, WaveStatus
 from harness.rollout.tally import Result
 from harness.rollout.wave import Wave
 from harness.rollout.wording import gate_words
@@ -21,18 +21,30 @@ from harness.rollout.wording import gate_words
 class Course:
     """The waves in order, and whether they go on."""
 
-    def __init__(self, policy: RolloutPolicy, devices: Sequence[str], notes: Notes) -> None:
+    def __init__(self, policy: RolloutPolicy, devices: Sequence[str], notes: Notes, before: RolloutState) -> None:
+        """`before`: where the rollout stood when its run was cut short; blank for one that begins."""
         self._policy = policy
         self._notes = notes
-        self.waves = [Wave(at, part, policy) for at, part in enumerate(split(devices, policy.waves), start=1)]
+        waves = [wave.devices for wave in before.waves]
+        parts = split_again(devices, waves) if waves else split(devices, policy.waves)
+        self.waves = [Wave(at, part, policy) for at, part in enumerate(parts, start=1)]
         self._wave_of = {device_id: wave for wave in self.waves for device_id in wave.devices}
         self.batch = Jury(policy.gates, None, len(devices))
         self._current = 0
         self._approved = False
-        self.failed = ""
+        self.failed = before.failed
         """The gate that ended the rollout, in words."""
         self.halted = ""
         """What else ended it, in words."""
+        if self.failed:
+            self._stay(before)
+
+    def _stay(self, before: RolloutState) -> None:
+        states = {device_id: wave for wave in before.waves for device_id in wave.devices}
+        for wave in self.waves:
+            if state := states.get(wave.devices[0]):
+                wave.stay(state)
+        self._notes.say(f"no further device is updated: {self.failed}", loud=True)
 
     @property
     def wave(self) -> Wave | None:

@@ -83,6 +83,8 @@ class RolloutState(_Frozen):
     gates: tuple[GateState, ...] = ()
     """Over the whole batch."""
     groups: tuple[GroupState, ...] = ()
+    failed: str = ""
+    """The gate that ended it, in words. It stays so when the run is resumed, whatever becomes of the device."""
     halted: str = ""
     restoring: bool = False
     """Boards that were updated are being put back, or have been."""
@@ -90,6 +92,8 @@ class RolloutState(_Frozen):
     @property
     def verdict(self) -> Verdict:
         """Of all gates together: the worst of them, those of the waves included."""
+        if self.failed:
+            return Verdict.FAILED
         verdicts = {gate.verdict for gate in self.all_gates}
         for verdict in (Verdict.FAILED, Verdict.OPEN):
             if verdict in verdicts:

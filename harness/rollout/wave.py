@@ -55,6 +55,10 @@ class Wave:
 
     # Where it stands
 
+    def stay(self, before: WaveState) -> None:
+        """It goes on no more than it did in the rollout that had failed."""
+        self.status, self._started, self._ended = before.status, before.started, before.ended
+
     def open(self, now: float) -> None:
         self.status, self._started = WaveStatus.RUNNING, now
 
@@ -80,7 +84,7 @@ class Wave:
     @property
     def state(self) -> WaveState:
         """Built anew only when it changed: most waves of a long rollout are as they were."""
-        gist = (self.status, self._ended, self.until, self.jury.gates)
+        gist = (self.status, self._started, self._ended, self.until, self.jury.gates)
         if gist != self._gist:
             self._gist, self._state = gist, self._build()
         return self._state

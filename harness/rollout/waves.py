@@ -49,6 +49,7 @@ class Rollout:
         done: Mapping[str, Result] = {},
         restored: frozenset[str] = frozenset(),
         recover: frozenset[str] = frozenset(),
+        before: RolloutState = RolloutState(),  # noqa: B008  (frozen)
     ) -> None:
         """`devices` in the batch's order. `excluded`: not to be run, each with the reason; they are in no wave.
 
@@ -56,6 +57,8 @@ class Rollout:
         back already; `recover` were being written when the run was cut short. These start first of all, whatever waves,
         gates and breakers say: a half-written board must not stay so. Only `halt` keeps them from it.
         A device that is in several of these is recovered rather than done, and done rather than excluded.
+        `before` is where the rollout stood: the waves stay as they were cut, and one that a gate had failed stays
+        failed, also if the device that decided it is recovered now.
 
         A wave that had begun before does not soak or wait for approval again.
         """
@@ -63,7 +66,7 @@ class Rollout:
         self._excluded = {d: why for d, why in excluded.items() if d not in done and d not in recover}
         chosen = [device_id for device_id in devices if device_id not in self._excluded]
         self._notes = Notes()
-        self._course = Course(policy, chosen, self._notes)
+        self._course = Course(policy, chosen, self._notes, before)
         self._breakers = Breakers(policy.breaker, policy.groups, self._notes)
         self._slots = Slots.within(policy.max_concurrent, policy.groups)
 
@@ -80,6 +83,7 @@ class Rollout:
         self._restoring = bool(restored)
         self._resume([device_id for device_id in chosen if device_id in recover], done)
         self._restorable -= restored
+        self._take_back_if_failed()
 
     def _resume(self, recover: Sequence[str], done: Mapping[str, Result]) -> None:
         for device_id in recover:
@@ -177,6 +181,9 @@ class Rollout:
     def _advance(self, now: float) -> None:
         self._breakers.tick(now)
         self._course.advance(now)
+        self._take_back_if_failed()
+
+    def _take_back_if_failed(self) -> None:
         is_quiet = not self._running and not self._urgent
         if self._course.failed and not self._course.halted and is_quiet and self._restores is None:
             self._restores = deque(self._to_restore())
@@ -274,6 +281,7 @@ class Rollout:
             waves=tuple(wave.state for wave in course.waves),
             gates=course.batch.gates,
             groups=self._breakers.states,
+            failed=course.failed,
             halted=course.halted or (course.failed if has_pending else ""),
             restoring=self._restoring,
         )

@@ -113,6 +113,8 @@ def test_a_device_that_died_before_its_flash_phase_is_untouched_and_one_within_i
     assert settle(before.record(), "its worker process died").outcome is Outcome.UNTOUCHED
     assert settle(within.record(), "its worker process died").outcome is Outcome.EMERGENCY
     assert settle(within.record(), "its worker process died").reason == "its worker process died during flash"
+    quarantined = "in quarantine: its worker process died during flash; when it is mended: …"
+    assert settle(within.record(), quarantined).reason == quarantined
 
 
 def test_a_flash_phase_that_had_nothing_to_write_touched_nothing(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ class RolloutMachine(RuleBasedStateMachine):
         self.fates = data.draw(fates(DEVICES, self.policy))
         self.excluded = dict.fromkeys(data.draw(some_devices), "in quarantine")
         self.recover, done, self.restored = self.draw_past(data) if data.draw(st.booleans()) else NO_PAST
+        before = self.draw_state(data) if data.draw(st.booleans()) else RolloutState()
+        self.had_failed = bool(before.failed)
         self.rollout = Rollout(
             self.policy,
             self.devices,
@@ -34,6 +36,7 @@ class RolloutMachine(RuleBasedStateMachine):
             done=done,
             restored=self.restored,
             recover=self.recover,
+            before=before,
         )
         self.had_restored = bool(self.restored)
         self.restored -= self.recover  # one that is recovered ends anew, and may have to be taken back again
@@ -49,6 +52,14 @@ class RolloutMachine(RuleBasedStateMachine):
         done = {d: result for d, result in done.items() if d in self.devices}
         restored = frozenset(d for d, result in done.items() if result.restorable and data.draw(st.booleans()))
         return recover, done, restored
+
+    def draw_state(self, data):
+        """Where it stood; none of its devices was excluded then."""
+        before = Rollout(self.policy, self.devices).state()
+        if not before.waves or not data.draw(st.booleans()):
+            return before
+        failed = before.waves[0].model_copy(update={"status": WaveStatus.FAILED})
+        return before.model_copy(update={"failed": "wave 1 failed", "waves": (failed, *before.waves[1:])})
 
     def begin_to_watch(self):
         self.now = 0.0
@@ -155,6 +166,7 @@ class RolloutMachine(RuleBasedStateMachine):
         assert not self.halted
         if device_id in self.urgent:
             return
+        assert not self.had_failed
         assert device_id not in self.dropped
         state = self.rollout.state()
         number = state.wave_of(device_id)
@@ -185,7 +197,7 @@ class RolloutMachine(RuleBasedStateMachine):
         assert self.results[device_id].restorable
         assert device_id not in self.restored
         verdicts = {gate.verdict for gate in self.rollout.state().all_gates}
-        assert Verdict.FAILED in verdicts
+        assert self.had_failed or Verdict.FAILED in verdicts
         self.restored_in_order.append(device_id)
 
     # What holds at all times
@@ -270,9 +282,14 @@ class RolloutMachine(RuleBasedStateMachine):
     @invariant()
     def every_device_but_the_excluded_is_in_one_wave(self):
         state = self.rollout.state()
-        assert [d for wave in state.waves for d in wave.devices] == self.chosen
+        assert sorted(d for wave in state.waves for d in wave.devices) == sorted(self.chosen)
         assert all(wave.devices for wave in state.waves)
         assert RolloutState.model_validate_json(state.model_dump_json()) == state
+
+    @invariant()
+    def what_had_failed_stays_failed(self):
+        if self.had_failed:
+            assert self.rollout.state().verdict is Verdict.FAILED
 
     @invariant()
     def it_goes_on_or_waits_or_is_finished(self):
@@ -319,17 +336,18 @@ class RolloutMachine(RuleBasedStateMachine):
         if self.halted:
             return
         assert not self.urgent
-        failed = Verdict.FAILED in {gate.verdict for gate in state.all_gates}
-        if failed and self.policy.restore and self.is_failed(state):
+        if self.policy.restore and self.is_failed(state):
             self.check_restored()
         else:
             assert not self.restored_in_order
         if not state.halted and state.verdict is Verdict.PASSED:
             assert all(wave.status is WaveStatus.PASSED for wave in state.waves)
 
-    @staticmethod
-    def is_failed(state):
+    def is_failed(self, state):
         """A gate ended it; a wave that is still to come may have failed ones as well, of a run that was resumed."""
+        assert not self.had_failed or state.failed
+        if self.had_failed:
+            return True
         over = {WaveStatus.PASSED, WaveStatus.FAILED, WaveStatus.HALTED}
         judged = [gate for wave in state.waves if wave.status in over for gate in wave.gates]
         timed_out = "approved" in state.halted or "judged" in state.halted

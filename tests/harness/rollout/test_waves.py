@@ -441,6 +441,53 @@ def test_a_run_that_had_ended_does_nothing_more():
     assert statuses(fleet) == [WaveStatus.PASSED] * 2
 
 
+def stood(policy: RolloutPolicy, *failed: str) -> RolloutState:
+    """Where a rollout of six stood when a gate had failed, before anything was taken back."""
+    fleet = Fleet(policy, names(6), failing(*failed))
+    while not fleet.rollout.state().failed:
+        fleet.step()
+    return fleet.rollout.state()
+
+
+def test_a_rollout_that_a_gate_had_failed_updates_nobody_when_it_is_resumed_whatever_becomes_of_the_decider():
+    policy = gradual(2)
+    done = {"d0": UPDATED, "d1": UPDATED, "d2": UPDATED}
+    fleet = Fleet(policy, names(6), done=done, recover=frozenset({"d3"}), before=stood(policy, "d3"))
+    fleet.finish()
+    assert fleet.updates() == ["d3"]
+    assert fleet.restores() == ["d3", "d2", "d1", "d0"]
+    assert fleet.rollout.state().verdict is Verdict.FAILED
+    assert fleet.rollout.reason("d4").startswith("wave 2 failed: success_threshold")
+    assert "no further device is updated: wave 2 failed" in fleet.notes()[0]
+
+
+def test_one_that_had_failed_is_not_finished_before_the_rest_is_taken_back():
+    policy = gradual(2)
+    done = {"d0": UPDATED, "d1": UPDATED, "d2": UPDATED, "d3": FAILED}
+    fleet = Fleet(policy, names(6), done=done, restored=frozenset({"d2"}), before=stood(policy, "d3"))
+    assert not fleet.rollout.finished
+    assert not fleet.rollout.awaits_time
+    fleet.finish()
+    assert fleet.updates() == []
+    assert fleet.restores() == ["d1", "d0"]
+
+
+def test_the_waves_of_one_that_had_failed_stay_as_they_stood():
+    policy = gradual(2)
+    before = stood(policy, "d3")
+    fleet = Fleet(policy, names(6), done={"d2": UPDATED, "d3": FAILED}, excluded={"d0": "-k"}, before=before)
+    state = fleet.rollout.state()
+    assert [wave.devices for wave in state.waves] == [("d1",), ("d2", "d3"), ("d4", "d5")]
+    assert [wave.status for wave in state.waves] == [WaveStatus.PASSED, WaveStatus.FAILED, WaveStatus.WAITING]
+    assert [wave.started for wave in state.waves] == [wave.started for wave in before.waves]
+
+
+def test_waves_are_not_cut_anew_when_devices_are_left_out_of_a_resumed_run():
+    policy = gradual(2)
+    fleet = Fleet(policy, names(6), excluded={"d1": "-k"}, before=Rollout(policy, names(6)).state())
+    assert [wave.devices for wave in fleet.rollout.state().waves] == [("d0",), ("d2", "d3"), ("d4", "d5")]
+
+
 # What is told
 
 
