@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.batchrun import BatchRun
 from harness.control import Control, Order
 from harness.journal import Kind
 from harness.outcomes import result_of
-from harness.record import Outcome
+from harness.record import DeviceRecord, Outcome
 from harness.recovery import is_left_half_done
 from harness.rollout.gates import Result
 from harness.rollout.state import RolloutState
@@ -69,7 +70,7 @@ class Steering:
         ended = sorted(
             (d for d in found if d.certain_outcome), key=lambda d: d.ended or 0.0
         )  # the canary looks in order
-        done = {device.device_id: result_of(device) for device in ended}
+        done = {device.device_id: _result_before(device, collected) for device in ended}
         self._rollout = Rollout(
             self._run.plan.rollout,
             chosen,
@@ -166,9 +167,17 @@ class Steering:
 
     def write_state(self) -> None:
         """The rollout with its figures as they are now, into the run's journal."""
+        if not self.begun:  # a resumed run that ends before its first device stands where it stood
+            return
         state = self._rollout.state()
         self._told = _gist(state)
         self._log.tell(Kind.ROLLOUT, state=state.model_dump(mode="json"))
+
+
+def _result_before(device: DeviceRecord, collected: frozenset[str]) -> Result:
+    """How it had ended; one that this session has no item of can not be taken back now."""
+    result = result_of(device)
+    return result if device.device_id in collected else replace(result, restorable=False)
 
 
 def _gist(state: RolloutState) -> object:

@@ -80,7 +80,7 @@ class Rollout:
         self._order: dict[str, int] = {}  # when each last started, as a number
         self._restorable: set[str] = set()
         self._restores: deque[Start] | None = None  # None until it is time
-        self._restoring = bool(restored)
+        self._restoring = before.restoring or bool(restored)
         self._resume([device_id for device_id in chosen if device_id in recover], done)
         self._restorable -= restored
         self._take_back_if_failed()

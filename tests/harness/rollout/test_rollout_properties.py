@@ -38,7 +38,7 @@ class RolloutMachine(RuleBasedStateMachine):
             recover=self.recover,
             before=before,
         )
-        self.had_restored = bool(self.restored)
+        self.had_restored = before.restoring or bool(self.restored)
         self.restored -= self.recover  # one that is recovered ends anew, and may have to be taken back again
         self.chosen = [d for d in self.devices if d not in self.excluded or d in done or d in self.recover]
         self.results = {d: result for d, result in done.items() if d not in self.recover}
@@ -59,7 +59,10 @@ class RolloutMachine(RuleBasedStateMachine):
         if not before.waves or not data.draw(st.booleans()):
             return before
         failed = before.waves[0].model_copy(update={"status": WaveStatus.FAILED})
-        return before.model_copy(update={"failed": "wave 1 failed", "waves": (failed, *before.waves[1:])})
+        waves = (failed, *before.waves[1:])
+        return before.model_copy(
+            update={"failed": "wave 1 failed", "waves": waves, "restoring": data.draw(st.booleans())}
+        )
 
     def begin_to_watch(self):
         self.now = 0.0
