@@ -25,8 +25,10 @@ class Course:
         """`before`: where the rollout stood when its run was cut short; blank for one that begins."""
         self._policy = policy
         self._notes = notes
-        waves = [wave.devices for wave in before.waves]
-        parts = split_again(devices, waves) if waves else split(devices, policy.waves)
+        cut = before.as_cut
+        parts = split_again(devices, cut) if cut else split(devices, policy.waves)
+        self.cut = () if cut == tuple(parts) else cut
+        """The waves as they were first cut, where devices have joined or been left out since."""
         self.waves = [Wave(at, part, policy) for at, part in enumerate(parts, start=1)]
         self._wave_of = {device_id: wave for wave in self.waves for device_id in wave.devices}
         self.batch = Jury(policy.gates, None, len(devices))
@@ -42,7 +44,7 @@ class Course:
     def _stay(self, before: RolloutState) -> None:
         states = {device_id: wave for wave in before.waves for device_id in wave.devices}
         for wave in self.waves:
-            if state := states.get(wave.devices[0]):
+            if state := next((states[device_id] for device_id in wave.devices if device_id in states), None):
                 wave.stay(state)
         self._notes.say(f"no further device is updated: {self.failed}", loud=True)
 

@@ -29,12 +29,15 @@ def split(devices: Sequence[str], sizes: Sequence[WaveSize]) -> list[tuple[str, 
 
 
 def split_again(devices: Sequence[str], before: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """The devices in the waves that they were in before; who was in none joins the last. No wave is empty."""
+    """The devices in the waves that they were in before; who was in none joins the last. No wave is empty.
+
+    There was one wave at least.
+    """
     wanted = set(devices)
     known = {device_id for wave in before for device_id in wave}
-    waves = [[device_id for device_id in wave if device_id in wanted] for wave in before]
     newcomers = [device_id for device_id in devices if device_id not in known]
-    return [tuple(wave) for wave in (*waves[:-1], [*waves[-1], *newcomers]) if wave]
+    *first, last = ([device_id for device_id in wave if device_id in wanted] for wave in before)
+    return [tuple(wave) for wave in (*first, [*last, *newcomers]) if wave]
 
 
 def _count(size: WaveSize, total: int) -> int:

@@ -80,6 +80,8 @@ class RolloutState(_Frozen):
     """A rollout at one moment. `halted` says in words why nothing more is started, empty while it goes on."""
 
     waves: tuple[WaveState, ...] = ()
+    cut: tuple[tuple[str, ...], ...] = ()
+    """The devices of the waves as they were first cut; empty where that is what `waves` says."""
     gates: tuple[GateState, ...] = ()
     """Over the whole batch."""
     groups: tuple[GroupState, ...] = ()
@@ -103,6 +105,11 @@ class RolloutState(_Frozen):
     @property
     def all_gates(self) -> tuple[GateState, ...]:
         return (*(gate for wave in self.waves for gate in wave.gates), *self.gates)
+
+    @property
+    def as_cut(self) -> tuple[tuple[str, ...], ...]:
+        """The devices of the waves as they were first cut."""
+        return self.cut or tuple(wave.devices for wave in self.waves)
 
     def wave_of(self, device_id: str) -> int | None:
         """The number of a device's wave."""

@@ -58,13 +58,14 @@ class Rollout:
         gates and breakers say: a half-written board must not stay so. Only `halt` keeps them from it.
         A device that is in several of these is recovered rather than done, and done rather than excluded.
         `before` is where the rollout stood: the waves stay as they were cut, and one that a gate had failed stays
-        failed, also if the device that decided it is recovered now.
+        failed, also if the device that decided it is recovered now; who is excluded now stays in its waves.
 
         A wave that had begun before does not soak or wait for approval again.
         """
         self._restore_wanted = policy.restore
         self._excluded = {d: why for d, why in excluded.items() if d not in done and d not in recover}
-        chosen = [device_id for device_id in devices if device_id not in self._excluded]
+        in_waves = {device_id for wave in before.waves for device_id in wave.devices} if before.failed else set()
+        chosen = [device_id for device_id in devices if device_id not in self._excluded or device_id in in_waves]
         self._notes = Notes()
         self._course = Course(policy, chosen, self._notes, before)
         self._breakers = Breakers(policy.breaker, policy.groups, self._notes)
@@ -279,6 +280,7 @@ class Rollout:
         has_pending = any(wave.pending for wave in course.waves)
         return RolloutState(
             waves=tuple(wave.state for wave in course.waves),
+            cut=course.cut,
             gates=course.batch.gates,
             groups=self._breakers.states,
             failed=course.failed,

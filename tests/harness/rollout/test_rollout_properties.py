@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from harness.rollout.gates import judge
+from harness.rollout.sizes import split_again
 from harness.rollout.state import GroupStatus, RolloutState, Verdict, WaveStatus
 from harness.rollout.waves import Action, Rollout, Start
 from tests.harness.rollout.policies import fates, likely_results, policies
@@ -40,7 +41,10 @@ class RolloutMachine(RuleBasedStateMachine):
         )
         self.had_restored = before.restoring or bool(self.restored)
         self.restored -= self.recover  # one that is recovered ends anew, and may have to be taken back again
-        self.chosen = [d for d in self.devices if d not in self.excluded or d in done or d in self.recover]
+        stay = {d for wave in before.waves for d in wave.devices} if self.had_failed else set()
+        run = {*self.devices} - {*self.excluded} | {*done} | self.recover
+        self.chosen = [d for d in self.devices if d in run | stay]
+        self.cut = before.as_cut
         self.results = {d: result for d, result in done.items() if d not in self.recover}
         self.before = frozenset(self.results)
         self.begin_to_watch()
@@ -54,8 +58,10 @@ class RolloutMachine(RuleBasedStateMachine):
         return recover, done, restored
 
     def draw_state(self, data):
-        """Where it stood; none of its devices was excluded then."""
-        before = Rollout(self.policy, self.devices).state()
+        """Where it stood, after it had been resumed without some devices."""
+        first = Rollout(self.policy, self.devices, excluded=dict.fromkeys(data.draw(some_devices), "")).state()
+        left_out = dict.fromkeys(data.draw(some_devices), "")
+        before = Rollout(self.policy, self.devices, excluded=left_out, before=first).state()
         if not before.waves or not data.draw(st.booleans()):
             return before
         failed = before.waves[0].model_copy(update={"status": WaveStatus.FAILED})
@@ -286,6 +292,9 @@ class RolloutMachine(RuleBasedStateMachine):
     def every_device_but_the_excluded_is_in_one_wave(self):
         state = self.rollout.state()
         assert sorted(d for wave in state.waves for d in wave.devices) == sorted(self.chosen)
+        if self.cut:
+            assert [w.devices for w in state.waves] == split_again(self.chosen, self.cut)
+            assert not state.cut or state.cut == self.cut
         assert all(wave.devices for wave in state.waves)
         assert RolloutState.model_validate_json(state.model_dump_json()) == state
 

@@ -477,15 +477,27 @@ def test_the_waves_of_one_that_had_failed_stay_as_they_stood():
     before = stood(policy, "d3")
     fleet = Fleet(policy, names(6), done={"d2": UPDATED, "d3": FAILED}, excluded={"d0": "-k"}, before=before)
     state = fleet.rollout.state()
-    assert [wave.devices for wave in state.waves] == [("d1",), ("d2", "d3"), ("d4", "d5")]
+    assert [wave.devices for wave in state.waves] == [("d0", "d1"), ("d2", "d3"), ("d4", "d5")]
+    assert fleet.rollout.reason("d0") == "-k"
     assert [wave.status for wave in state.waves] == [WaveStatus.PASSED, WaveStatus.FAILED, WaveStatus.WAITING]
     assert [wave.started for wave in state.waves] == [wave.started for wave in before.waves]
 
 
 def test_waves_are_not_cut_anew_when_devices_are_left_out_of_a_resumed_run():
     policy = gradual(2)
-    fleet = Fleet(policy, names(6), excluded={"d1": "-k"}, before=Rollout(policy, names(6)).state())
-    assert [wave.devices for wave in fleet.rollout.state().waves] == [("d0",), ("d2", "d3"), ("d4", "d5")]
+    left_out = dict.fromkeys(["d1", "d2", "d3"], "-k")
+    once = Rollout(policy, names(6), excluded=left_out, before=Rollout(policy, names(6)).state()).state()
+    assert [wave.devices for wave in once.waves] == [("d0",), ("d4", "d5")]
+    twice = Rollout(policy, names(6), before=once).state()
+    assert [wave.devices for wave in twice.waves] == [("d0", "d1"), ("d2", "d3"), ("d4", "d5")]
+
+
+def test_who_joins_a_resumed_run_is_in_its_last_wave():
+    policy = gradual(2)
+    before = Rollout(policy, names(6), excluded={"d0": "in quarantine"}).state()
+    joined = Rollout(policy, names(6), before=before).state()
+    assert [wave.devices for wave in joined.waves] == [("d1", "d2"), ("d3", "d4"), ("d5", "d0")]
+    assert Rollout(policy, names(6), before=joined).state() == joined
 
 
 # What is told
