@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
+from pydantic import BaseModel, ConfigDict
+
 
 class Category(StrEnum):
     """The error categories that reports count by."""
@@ -144,6 +146,14 @@ class Segment:
         return Region(self.address, len(self.data))
 
 
+class Interface(StrEnum):
+    """How a family's boards are connected; decides which keys of `connection_info` name one."""
+
+    SERIAL = "serial"  # port
+    NETWORK = "network"  # host and port
+    USB = "usb"  # mount_point or usb, and port where the application has a serial port too
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a board says of itself. `serial` is the one that a batch may pin a target to (MAC of an ESP)."""
@@ -152,6 +162,18 @@ class Identity:
     revision: str
     serial: str
     flash_size: int  # bytes
+    flash_base: int = 0  # the address of the flash's first byte
+    reserved: int = 0  # bytes at the flash's end that are the boot loader's: backed up, never written
+
+    @property
+    def flash(self) -> Region:
+        """All of the flash."""
+        return Region(self.flash_base, self.flash_size)
+
+    @property
+    def writable(self) -> Region:
+        """The flash without the boot loader's part."""
+        return Region(self.flash_base, self.flash_size - self.reserved)
 
 
 @dataclass(frozen=True)
@@ -161,7 +183,30 @@ class Capabilities:
     can_read_back: bool
     can_hash: bool  # with MD5, over any region, on the board itself
     can_reset: bool
-    has_slots: bool = False
+    has_slots: bool = False  # what is written goes beside the running firmware, which stays until the reset
+    can_verify: bool = True  # something proves a write: a digest, reading back, the board's check of what it received
+    has_console: bool = True  # what the application prints can be read
+    has_serial: bool = True  # the board has a serial number or a MAC, which a batch can expect
+
+
+@dataclass(frozen=True)
+class TypeDefaults:
+    """What holds for a device type where no file says otherwise. Sizes in bytes, rates in baud."""
+
+    flash_address: int | None = None  # where a file goes that has no address of its own
+    max_firmware_size: int | None = None
+    flash_baudrate: int | None = None
+    port: int | None = None  # of network devices
+
+
+class Options(BaseModel):
+    """A family's own settings: what may stand under `options` of a device type, a batch or a target.
+
+    A driver declares a subclass. Its values travel in the run's plan, which people can read: a secret is given by the
+    name of an environment variable or of a file, and looked up by `Driver.open`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -173,14 +218,28 @@ class ImageFacts:
     version: str | None = None
 
 
+_NO_OPTIONS = Options()
+
+
 @dataclass(frozen=True)
 class Link:
-    """How a board is reached, and how fast. Rates in baud; `trace` asks for every packet in the log."""
+    """How a board is reached, and how fast. Rates in baud; `trace` asks for every packet in the log.
+
+    `port` is a device file, a URL that pyserial knows, or `net://host:port`; empty where a board has none.
+    `mount_point` is the folder at which its boot drive appears, `usb` the serial number of its boot loader on USB.
+    `chip` is the one that the batch expects.
+    """
 
     port: str
     baudrate: int
     flash_baudrate: int
     trace: bool = False
+    chip: str = ""
+    options: Options = _NO_OPTIONS
+    mount_point: str = ""
+    usb: str = ""
+    connect_timeout_s: float = 30.0
+    read_timeout_s: float = 60.0
 
 
 Progress = Callable[[int, int], None]
@@ -209,17 +268,40 @@ class Session(Protocol):
     def read(self, region: Region, progress: Progress) -> bytes:
         """Exactly the region's bytes, checked against the board's digest where there is one. Needs `can_read_back`."""
 
+    def holds(self, segment: Segment) -> bool | None:
+        """Whether the memory holds these bytes now: by the board's digest, by reading back, or as the board says of its
+        firmware (in whichever slot). None where nothing tells.
+        """
+
     def installed_version(self, address: int) -> str | None:
         """The version of the firmware that the board has at an address; None where it does not say."""
 
     def write(self, segments: Sequence[Segment], progress: Progress) -> None:
-        """Erase what the segments cover (in whole erase blocks), write them, and check what the board reports."""
+        """Erase what the segments cover (in whole erase blocks), write them, and check what the board reports.
+
+        Never touches the reserved part of the flash. With slots: into the one that is not running.
+        """
 
     def reset(self) -> None:
-        """Start the application. Console output from here on is kept for `read_console`."""
+        """Start the application; with slots, the one that was written, on probation where the board can do that.
+
+        Console output from here on is kept for `read_console`.
+        """
+
+    def confirm(self) -> None:
+        """The application that runs is good: make it stay. Nothing to do where a board has no probation."""
+
+    def revert(self, version: str | None) -> bool:
+        """With slots: run firmware `version` again, from the slot that still holds it; True when it runs (or ran on).
+
+        False where no slot holds it, or nothing tells; then an image of it must be written. Needs `has_slots`.
+        """
 
     def read_console(self, timeout_s: float) -> bytes:
-        """Wait up to `timeout_s` seconds for output of the application; empty bytes when there was none."""
+        """Wait up to `timeout_s` seconds for output of the application; empty bytes when there was none.
+
+        Without a console, whatever else tells that the application runs, and its version, is given as lines of text.
+        """
 
     @property
     def flash_baudrate(self) -> int:
@@ -236,17 +318,43 @@ class Session(Protocol):
 
 
 class Driver(Protocol):
-    """A family of boards."""
+    """A family of boards. All of its attributes are read only."""
 
-    device_type: str
-    capabilities: Capabilities
-    erase_block: int  # bytes; writes begin and end on its multiples
-    hash_block: int  # bytes; the unit of backups
+    @property
+    def device_type(self) -> str: ...
+
+    @property
+    def interface(self) -> Interface: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def defaults(self) -> TypeDefaults: ...
+
+    @property
+    def options(self) -> type[Options]:
+        """What may stand under `options`; `Options` itself takes nothing."""
+
+    @property
+    def erase_block(self) -> int:
+        """Bytes; writes begin and end on its multiples."""
+
+    @property
+    def hash_block(self) -> int:
+        """Bytes; the unit of backups. Its multiples lie on boundaries of erase blocks, whichever part it is."""
 
     def open(self, link: Link, log: Log) -> Session:
-        """A session that has not touched the port yet."""
+        """A session that has not touched the port yet. Raises a `DeviceError` where a secret is not to be had."""
 
-    def inspect(self, segment: Segment) -> ImageFacts:
+    def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
+        """What a firmware file puts where, by its name's ending and contents. Raises `BadImage`, and nothing else.
+
+        `address` is where a file without addresses of its own goes, None where nobody said. A file that has its own
+        (Intel HEX, ELF, UF2) goes where it says.
+        """
+
+    def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
         """What an image says of itself. Raises `BadImage` when it is one that this family's boot loader refuses."""
 
     def matches(self, wanted: str, identity: Identity) -> bool:

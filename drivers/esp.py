@@ -7,11 +7,12 @@ errors come in the drivers' categories, and images are written exactly as they a
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import serial
@@ -23,15 +24,19 @@ from drivers.base import (
     DeviceError,
     Identity,
     ImageFacts,
+    Interface,
     Link,
     Log,
+    Options,
     Progress,
     Region,
     Segment,
+    TypeDefaults,
     WrongBoard,
 )
 from drivers.esp_errors import translate
 from drivers.esp_log import attach, esptool, no_progress
+from drivers.files import raw
 from drivers.ports import closed_port
 
 SECTOR = 0x1000  # bytes; the smallest erase of every SPI NOR flash that these chips boot from
@@ -133,6 +138,9 @@ class EspSession:
                 progress(address + size - region.address, region.size)
             return b"".join(pieces)
 
+    def holds(self, segment: Segment) -> bool:
+        return self.digest(segment.region) == hashlib.md5(segment.data, usedforsecurity=False).hexdigest()
+
     def installed_version(self, address: int) -> str | None:
         head = self.read(Region(address, _DESCRIPTION_REACH), no_progress)
         if not esp_image.is_image(head):
@@ -174,6 +182,12 @@ class EspSession:
         port.baudrate = self._link.baudrate
         port.dtr = False
         esptool.reset.HardReset(port)()
+
+    def confirm(self) -> None:
+        """There is no probation over a serial line: what is in flash is what runs."""
+
+    def revert(self, version: str | None) -> bool:  # noqa: ARG002
+        return False
 
     def read_console(self, timeout_s: float) -> bytes:
         with self._translated("read the console"):
@@ -266,21 +280,29 @@ def _revision(esp: Any) -> str:
     return f"v{revision // 100}.{revision % 100}"
 
 
+_EVERYTHING = Capabilities(can_read_back=True, can_hash=True, can_reset=True)
+
+
 @dataclass(frozen=True)
 class EspDriver:
     """A chip of the family; the chips differ only in data, which esptool's `targets` hold."""
 
     device_type: str
-    capabilities: Capabilities = field(
-        default_factory=lambda: Capabilities(can_read_back=True, can_hash=True, can_reset=True)
-    )
+    defaults: TypeDefaults
+    interface: Interface = Interface.SERIAL
+    capabilities: Capabilities = _EVERYTHING
+    options: type[Options] = Options
     erase_block: int = SECTOR
     hash_block: int = 0x10000
 
     def open(self, link: Link, log: Log) -> EspSession:
         return EspSession(link, log)
 
-    def inspect(self, segment: Segment) -> ImageFacts:
+    def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
+        return raw(name, data, address)
+
+    def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
+        (segment,) = segments
         return esp_image.inspect(segment, self.device_type)
 
     def matches(self, wanted: str, identity: Identity) -> bool:
@@ -299,9 +321,14 @@ class EspDriver:
         return f"the board resets itself: {bad[0].strip()}" if bad else None
 
 
-ESP32 = EspDriver("esp32")
-ESP32C3 = EspDriver("esp32c3")
-ESP32S3 = EspDriver("esp32s3")
-ESP8266 = EspDriver("esp8266")
+# 3 MiB and 1 MiB are what the usual partition tables of 4 MB boards leave for an app.
+_USUAL = TypeDefaults(flash_address=0x10000, max_firmware_size=0x300000)
+
+ESP32 = EspDriver("esp32", _USUAL)
+ESP32C3 = EspDriver("esp32c3", _USUAL)
+ESP32S3 = EspDriver("esp32s3", _USUAL)
+ESP8266 = EspDriver(
+    "esp8266", TypeDefaults(flash_address=0x0, max_firmware_size=0x100000, flash_baudrate=460800)
+)  # many of its boards carry a USB bridge that loses bytes above that
 
 __all__ = ["ESP32", "ESP32C3", "ESP32S3", "ESP8266", "DeviceError", "EspDriver", "EspSession"]

@@ -30,9 +30,10 @@ def split(regions: Iterable[Region], block_size: int) -> tuple[Region, ...]:
     return tuple(Region(start, block_size) for start in sorted(starts))
 
 
-def clip(blocks: Iterable[Region], end: int) -> tuple[Region, ...]:
-    """The blocks cut at `end`, where a flash ends in the middle of one. Pure."""
-    return tuple(Region(b.address, min(b.size, end - b.address)) for b in blocks if b.address < end)
+def clip(blocks: Iterable[Region], flash: Region) -> tuple[Region, ...]:
+    """The blocks cut at the flash's ends, which may lie in the middle of one. Pure."""
+    cut = ((max(block.address, flash.address), min(block.end, flash.end)) for block in blocks)
+    return tuple(Region(start, end - start) for start, end in cut if start < end)
 
 
 def take(

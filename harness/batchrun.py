@@ -128,7 +128,9 @@ def start(config: pytest.Config) -> Started:
         folder.check_images(run.plan) if run.resumed else folder.keep_images(run.plan)
         planned = run.plan if run.resumed else run.plan.left_by(_left_half_written(run.plan))
         bench = _start_bench(planned, config.rootpath, keep=run.resumed)
-        plan = planned.with_ports({board_id: board.url for board_id, board in bench.boards.items()} if bench else {})
+        plan = planned.with_ports(
+            {board_id: board.connection for board_id, board in bench.boards.items()} if bench else {}
+        )
         folder.save_plan(plan)
         folder.become_latest()  # only now: a run that could not start must not stand before the last one's reports
     except JournalBusy as error:

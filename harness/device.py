@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from drivers.base import DeviceError, Driver, Identity, Segment
+from drivers.base import DeviceError, Driver, Identity, Link, Segment, Session
 from harness.config import LogLevel
 from harness.deadline import LimitReached, limit
 from harness.journal import Journal, Kind
@@ -59,9 +59,11 @@ class Device:
         run_id: str,
         found: DeviceRecord,
         log_level: LogLevel = LogLevel.INFO,
+        previous: Sequence[Segment] = (),
     ) -> None:
-        """`found` is what the journal told when it was opened."""
+        """`found` is what the journal told when it was opened, `previous` what the batch says that the board holds."""
         self.plan = plan
+        self.previous = tuple(previous)
         self.driver = driver
         self.images = tuple(images)
         self.run_id = run_id
@@ -86,6 +88,23 @@ class Device:
         """The version that the batch brings."""
         return self.plan.version
 
+    def open_session(self, *, trace: bool = False) -> Session:
+        """The driver's session with the board, not connected yet. `trace` asks for every packet in the log."""
+        plan = self.plan
+        link = Link(
+            port=plan.port,
+            baudrate=plan.baudrate,
+            flash_baudrate=plan.flash_baudrate,
+            trace=trace,
+            chip=plan.chip,
+            options=self.driver.options.model_validate(dict(plan.options)),
+            mount_point=plan.mount_point,
+            usb=plan.usb,
+            connect_timeout_s=plan.connect_timeout_s,
+            read_timeout_s=plan.read_timeout_s,
+        )
+        return self.driver.open(link, self.log)
+
     def _tell(self, kind: Kind, **data: object) -> None:
         """Journal what is or was, not what is to come: a full disk must not stop a write half-way, or a rollback."""
         try:
@@ -99,7 +118,7 @@ class Device:
             Kind.STARTED,
             device_id=self.device_id,
             device_type=self.plan.device_type,
-            port=self.plan.port,
+            port=self.plan.place,
             wanted_version=self.version,
             pid=os.getpid(),
             worker=worker,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from drivers import load_driver
-from drivers.base import BadImage, ImageFacts, Segment
+from drivers.base import BadImage, ImageFacts, Region, Segment
 from harness.snapshot import PlannedImage
 
 READ_LIMIT = 0x1000_0000
@@ -26,8 +26,23 @@ class FirmwareFile:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a file puts where, and what it says of itself; `refused` says why a boot loader would not take it."""
+
+    segments: tuple[Segment, ...]
+    facts: ImageFacts
+    refused: BadImage | None = None
+
+    @property
+    def region(self) -> Region:
+        """From the first segment's beginning to the last one's end."""
+        start = min(segment.address for segment in self.segments)
+        return Region(start, max(segment.region.end for segment in self.segments) - start)
+
+
 _Content: TypeAlias = FirmwareFile | UnusableFile
-_Verdict: TypeAlias = ImageFacts | BadImage
+_Verdict: TypeAlias = Contents | BadImage
 
 
 class Shelf:
@@ -35,7 +50,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._files: dict[Path, _Content] = {}
-        self._verdicts: dict[tuple[Path, int, str], _Verdict] = {}
+        self._verdicts: dict[tuple[Path, int | None, str], _Verdict] = {}
 
     def file(self, path: Path) -> FirmwareFile:
         """A file's bytes. Raises `UnusableFile`."""
@@ -46,11 +61,11 @@ class Shelf:
             raise content
         return content
 
-    def facts(self, path: Path, address: int, device_type: str) -> ImageFacts:
-        """What the image says of itself. Raises `BadImage` where the type's boot loader would refuse it."""
+    def contents(self, path: Path, address: int | None, device_type: str) -> Contents:
+        """What the file holds for a type of board. Raises `BadImage` where it is no firmware file of its kind."""
         key = (path, address, device_type)
         if key not in self._verdicts:
-            self._verdicts[key] = _inspect(Segment(address, self.file(path).data, path.name), device_type)
+            self._verdicts[key] = _verdict(path.name, self.file(path).data, address, device_type)
         verdict = self._verdicts[key]
         if isinstance(verdict, BadImage):
             raise verdict
@@ -82,11 +97,16 @@ def unusable(path: Path) -> str:
     return ""
 
 
-def _inspect(segment: Segment, device_type: str) -> _Verdict:
+def _verdict(name: str, data: bytes, address: int | None, device_type: str) -> _Verdict:
+    driver = load_driver(device_type)
     try:
-        return load_driver(device_type).inspect(segment)
+        segments = driver.parse(name, data, address)
     except BadImage as error:
         return error
+    try:
+        return Contents(segments, driver.inspect(segments))
+    except BadImage as error:
+        return Contents(segments, ImageFacts(), refused=error)
 
 
 def overlaps(images: Sequence[PlannedImage], erase_block: int) -> Iterator[tuple[int, str]]:

@@ -10,14 +10,12 @@ console     what the application prints
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 import drivers
-from drivers.base import Link, Region, Session
-from harness import backup as blocks
+from drivers.base import Session
 from harness.batchrun import run_of
 from harness.board_tests import load_board_tests
 from harness.config import LogLevel
@@ -27,6 +25,7 @@ from harness.journal import Journal
 from harness.locks import PortLock
 from harness.procedure import BoardTest
 from harness.run_reader import device_record
+from harness.safekeeping import Safekeeper
 from harness.snapshot import DevicePlan
 from harness.store import Backup, Store
 
@@ -45,22 +44,21 @@ def device(request: pytest.FixtureRequest, device_plan: DevicePlan) -> Iterator[
     # A run that is resumed may find workers of a killed one, which execnet ends within 15 s.
     with Journal(run.folder.journal(device_plan.device_id), wait_s=_LAST_WRITER_S) as journal:
         found = device_record(run.folder, device_plan)
-        yield Device(device_plan, driver, images, journal, run.folder.run_id, found, run.plan.log_level)
+        previous = run.folder.previous(device_plan)
+        yield Device(device_plan, driver, images, journal, run.folder.run_id, found, run.plan.log_level, previous)
 
 
 @pytest.fixture
 def port_lock(device: Device) -> Iterator[PortLock]:
     """The lock of the device's port; the procedure takes it first, and it is held until the session is closed."""
-    with PortLock(device.plan.port, device.run_id, device.device_id) as lock:
+    with PortLock(device.plan.place, device.run_id, device.device_id) as lock:
         yield lock
 
 
 @pytest.fixture
 def session(request: pytest.FixtureRequest, device: Device, port_lock: PortLock) -> Iterator[Session]:  # noqa: ARG001  (closed before the lock is released)
     """The driver's session, not connected yet."""
-    plan = device.plan
-    trace = run_of(request.config).plan.log_level is LogLevel.DEBUG
-    opened = device.driver.open(Link(plan.port, plan.baudrate, plan.flash_baudrate, trace), device.log)
+    opened = device.open_session(trace=run_of(request.config).plan.log_level is LogLevel.DEBUG)
     yield opened
     opened.close()
 
@@ -73,39 +71,14 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 @pytest.fixture
 def backup(device: Device, session: Session, store: Store) -> BackupTaker:
-    """Takes the backup: the whole flash, or what the images will cover (`backup_scope`)."""
-
-    def take() -> Backup | None:
-        capabilities = device.driver.capabilities
-        if not capabilities.can_read_back or device.identity is None:
-            return None
-        whole = [Region(0, device.identity.flash_size)]
-        regions = whole if device.plan.backup_scope == "flash" else [image.region for image in device.images]
-        grid = blocks.clip(blocks.split(regions, device.driver.hash_block), device.identity.flash_size)
-        taken = blocks.take(session, capabilities, grid, store, device.progress)
-        device.log(f"backup: {len(taken.blocks)} blocks, {taken.read_bytes} bytes read from the board")
-        kept = Backup(
-            run_id=device.run_id,
-            device_id=device.device_id,
-            identity=device.identity,
-            version=device.version_before,
-            taken_at=time.time(),
-            blocks=taken.blocks,
-        )
-        store.save(kept)
-        return kept
-
-    return take
+    """Takes the backup: the whole flash, what the images will cover (`backup_scope`), or what is known of the board."""
+    return Safekeeper(device, session, store).take
 
 
 @pytest.fixture
 def rollback(device: Device, session: Session, store: Store) -> Restorer:
     """Writes back what differs from the backup and verifies it; returns the number of bytes written."""
-
-    def restore(kept: Backup) -> int:
-        return blocks.restore(session, device.driver.capabilities, kept.blocks, store, device.progress)
-
-    return restore
+    return Safekeeper(device, session, store).restore
 
 
 @pytest.fixture

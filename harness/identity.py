@@ -25,8 +25,15 @@ def _differences(plan: DevicePlan, driver: Driver, identity: Identity, before: I
         yield f"its revision is {identity.revision or 'unknown'}, expected {expected.revision}"
     if expected.flash_size is not None and expected.flash_size != identity.flash_size:
         yield f"its flash has {identity.flash_size} bytes, expected {expected.flash_size}"
+    writable = identity.writable
     for image in plan.images:
-        if image.address + image.size > identity.flash_size:
-            yield f"{image.path.name} ends at {image.address + image.size:#x}, its flash at {identity.flash_size:#x}"
+        if image.address < writable.address:
+            yield f"{image.path.name} begins at {image.address:#x}, its flash at {writable.address:#x}"
+        if image.end > writable.end:
+            yield f"{image.path.name} ends at {image.end:#x}, {_end(identity)} at {writable.end:#x}"
     if before is not None and before != identity:
         yield f"another board answered before on this port ({before.chip}, {before.serial})"
+
+
+def _end(identity: Identity) -> str:
+    return "its boot loader begins" if identity.reserved else "its flash"

@@ -8,7 +8,7 @@ from drivers import device_types, load_driver
 from drivers.base import BadImage, ImageFacts
 from harness.batch import Virtual
 from harness.config import DeviceTypeSettings
-from harness.firmware import Shelf, UnusableFile, overlaps
+from harness.firmware import Contents, Shelf, UnusableFile, overlaps
 from harness.merge import (
     WantedImage,
     device_type_of,
@@ -61,43 +61,46 @@ class Payloads:
 
     def _image(self, wanted: WantedImage, device_type: str, settings: DeviceTypeSettings) -> PlannedImage | None:
         path = located(self._opened.merger.folder, wanted.file)
-        if wanted.address is None:
-            self._report(wanted.loc, f"the device type {device_type} has no flash_address", "give it, or use `images`")
-            return None
         try:
             file = self._shelf.file(path)
+            contents = self._shelf.contents(path, wanted.address, device_type)
         except UnusableFile as error:
             self._report(wanted.loc, f"{path} {error}")
             return None
-        size = len(file.data)
-        self._check_limit(wanted, size, device_type, settings)
-        facts = self._facts(wanted, wanted.address, device_type, settings)
-        if facts is None:
+        except BadImage as error:
+            self._report(wanted.loc, error.message, error.advice if error.advice != BadImage.default_advice else "")
             return None
-        return PlannedImage(path=path, address=wanted.address, size=size, sha256=file.sha256, **vars(facts))
+        self._check_limit(wanted, contents, device_type, settings)
+        if self._check_fit and contents.refused:
+            self._report(wanted.loc, contents.refused.message)
+            return None
+        self._check_chip(wanted, contents.facts, device_type, settings)
+        region = contents.region
+        return PlannedImage(
+            path=path,
+            address=region.address,
+            size=region.size,
+            sha256=file.sha256,
+            given_address=wanted.address,
+            **vars(contents.facts),
+        )
 
-    def _check_limit(self, wanted: WantedImage, size: int, device_type: str, settings: DeviceTypeSettings) -> None:
+    def _check_limit(
+        self, wanted: WantedImage, contents: Contents, device_type: str, settings: DeviceTypeSettings
+    ) -> None:
         limit = settings.max_firmware_size
+        size = sum(len(segment.data) for segment in contents.segments)
         if self._check_size and limit is not None and size > limit:
             message = f"{wanted.file.name} has {size} bytes, more than the {limit} that {device_type} may have"
             self._report(wanted.loc, message, f"see device_types.{device_type}.max_firmware_size")
 
-    def _facts(
-        self, wanted: WantedImage, address: int, device_type: str, settings: DeviceTypeSettings
-    ) -> ImageFacts | None:
-        """None where the image is refused."""
-        path = located(self._opened.merger.folder, wanted.file)
-        try:
-            facts = self._shelf.facts(path, address, device_type)
-        except BadImage as error:
-            if not self._check_fit:
-                return ImageFacts()
-            self._report(wanted.loc, error.message)
-            return None
+    def _check_chip(
+        self, wanted: WantedImage, facts: ImageFacts, device_type: str, settings: DeviceTypeSettings
+    ) -> None:
         chip = settings.chip
         if self._check_fit and chip and facts.chip and _plain(chip) != _plain(facts.chip):
-            self._report(wanted.loc, f"{path.name} is made for {facts.chip}, but {device_type} boards have a {chip}")
-        return facts
+            message = f"{wanted.file.name} is made for {facts.chip}, but {device_type} boards have a {chip}"
+            self._report(wanted.loc, message)
 
     def _check_places(
         self, index: int, wanted: Sequence[WantedImage], images: Sequence[PlannedImage], erase_block: int

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from drivers.base import BootFailed, DeviceError, Segment, Session, VerificationFailed
 from harness import boot, identity, retry
-from harness.backup import remember
 from harness.config import LogLevel
 from harness.console import Console
 from harness.deadline import limit
@@ -23,7 +22,8 @@ from harness.device import Device, Ending, PhaseNotes, as_device_error, error_re
 from harness.locks import PortLock
 from harness.record import ErrorRecord, Outcome, Phase
 from harness.recovery import Way, why_restored
-from harness.store import Backup, Store, StoreError, digest
+from harness.safekeeping import Safekeeper
+from harness.store import Backup, Store, StoreError, in_words, restored_in_words
 
 _RESET_LIMIT_S = 15.0  # for a last reset on the way out; nothing depends on it
 
@@ -150,8 +150,8 @@ class Procedure:
                 return notes.skip("backup_before_flash is off")
             self._backup = self._backup_of_other() or self._tools.backup()
             if self._backup is None:
-                return notes.skip("this family can not be read back")
-            notes.detail = f"{len(self._backup.blocks)} blocks"
+                return notes.skip("the board can not be read back, and no image of what it runs is known")
+            notes.detail = in_words(self._backup)
             notes.figures["bytes"] = sum(block.size for block in self._backup.blocks)
         return None
 
@@ -183,30 +183,32 @@ class Procedure:
         return None
 
     def _images_to_write(self) -> Sequence[Segment]:
-        can_hash = self._device.driver.capabilities.can_hash
-        if self._plan.reflash or not can_hash:
+        if self._plan.reflash:
             return self._device.images
-        return [image for image in self._device.images if self._session.digest(image.region) != digest(image.data)]
+        return [image for image in self._device.images if not self._session.holds(image)]
 
     def _verify(self) -> None:
         with self._enter(Phase.VERIFY, self._limits.verify_s) as notes:
             if not self._plan.verify:
                 return notes.skip("verify_after_flash is off")
-            for image in self._device.images:
-                self._verify_image(image)
+            shown = [self._verify_image(image) for image in self._device.images]
+            if not all(shown):
+                notes.detail = (
+                    "as the board checked what it received" if self._can_verify else "not possible before it runs"
+                )
             notes.figures["bytes"] = sum(len(image.data) for image in self._device.images)
         return None
 
-    def _verify_image(self, image: Segment) -> None:
-        capabilities = self._device.driver.capabilities
-        if capabilities.can_hash:
-            same = self._session.digest(image.region) == digest(image.data)
-        elif capabilities.can_read_back:
-            same = self._session.read(image.region, self._device.progress) == image.data
-        else:
-            return  # what answers after the reset is the only proof of such a family
-        if not same:
+    @property
+    def _can_verify(self) -> bool:
+        return self._device.driver.capabilities.can_verify
+
+    def _verify_image(self, image: Segment) -> bool:
+        """Whether the board shows that it holds the image; False where nothing tells."""
+        held = self._session.holds(image)
+        if held is False:
             raise VerificationFailed(f"the flash at {image.address:#x} does not hold {image.name}")
+        return held is not None
 
     def _boot(self) -> None:
         with self._enter(Phase.BOOT, self._limits.boot_s) as notes:
@@ -232,9 +234,11 @@ class Procedure:
         return f"skipped ({skipped})" if skipped else "passed"
 
     def _commit(self) -> Ending:
+        if self._device.driver.capabilities.has_slots:
+            with self._enter(Phase.CONFIRM, self._limits.identify_s):
+                self._session.confirm()
         try:
-            for image in self._device.images:
-                remember(image, self._device.driver.hash_block, self._tools.store)
+            Safekeeper(self._device, self._session, self._tools.store).remember_good()
         except StoreError as error:
             self._device.log(f"later backups will read this firmware from the board: {error}", LogLevel.WARNING)
         return Ending(Outcome.UPDATED if self._device.touched else Outcome.UNCHANGED)
@@ -275,7 +279,7 @@ class Procedure:
                 lambda _number: self._restore(backup), self._plan.retry_policy, self._before_restoring_again
             )
             notes.figures["bytes"] = written
-            notes.detail = f"{written} bytes restored and verified"
+            notes.detail = restored_in_words(backup, written)
             return self._start_previous(backup)
 
     def _before_restoring_again(self, attempt: int, pause_s: float, error: DeviceError) -> None:

@@ -25,6 +25,7 @@ class Phase(StrEnum):
     VERIFY = "verify"
     BOOT = "boot"
     TEST = "test"
+    CONFIRM = "confirm"  # only of boards with slots
     ROLLBACK = "rollback"
 
 

@@ -18,8 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivers import load_driver
 from drivers.base import Segment
-from harness.snapshot import DevicePlan, Plan
+from harness.snapshot import DevicePlan, Plan, PlannedImage
 
 LAST = "last"
 """The name of the newest run."""
@@ -81,7 +82,7 @@ class RunFolder:
 
     def keep_images(self, plan: Plan) -> None:
         """Copy the firmware, so that a file rebuilt during the run changes nothing in it. Raises `OSError`."""
-        for image in {image.sha256: image for device in plan.devices for image in device.images}.values():
+        for image in {image.sha256: image for device in plan.devices for image in device.files}.values():
             data = image.path.read_bytes()
             if hashlib.sha256(data).hexdigest() != image.sha256:
                 raise OSError(f"{image.path} has changed since it was checked; run again")
@@ -89,14 +90,21 @@ class RunFolder:
 
     def check_images(self, plan: Plan) -> None:
         """Raises `OSError` where the firmware that the run began with is not there any more, or is another."""
-        for image in {image.sha256: image for device in plan.devices for image in device.images}.values():
+        for image in {image.sha256: image for device in plan.devices for image in device.files}.values():
             if hashlib.sha256(self._image(image.sha256).read_bytes()).hexdigest() != image.sha256:
                 raise OSError(f"{self._image(image.sha256)} is damaged")
 
     def images(self, device: DevicePlan) -> tuple[Segment, ...]:
-        return tuple(
-            Segment(image.address, self._image(image.sha256).read_bytes(), image.path.name) for image in device.images
-        )
+        """What the device is to hold, by its driver's reading of the files."""
+        return tuple(segment for image in device.images for segment in self._segments(device, image))
+
+    def previous(self, device: DevicePlan) -> tuple[Segment, ...]:
+        """What the batch says that it holds now; empty where the batch is silent."""
+        return self._segments(device, device.previous) if device.previous else ()
+
+    def _segments(self, device: DevicePlan, image: PlannedImage) -> tuple[Segment, ...]:
+        data = self._image(image.sha256).read_bytes()
+        return load_driver(device.device_type).parse(image.path.name, data, image.given_address)
 
     def _image(self, sha256: str) -> Path:
         return self.path / "images" / f"{sha256}.bin"

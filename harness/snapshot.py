@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from drivers.virtual.spec import BoardSpec
 from harness.batch import Expect, Strategy
@@ -22,12 +22,17 @@ class _Frozen(BaseModel):
 
 
 class PlannedImage(_Frozen):
-    """A firmware file as it was when the plan was made. `size` in bytes; the facts are what it says of itself."""
+    """A firmware file as it was when the plan was made; the facts are what it says of itself.
+
+    `address` and `size` (in bytes) are of the memory that it covers, `given_address` is the one that the batch says,
+    for a file without addresses of its own.
+    """
 
     path: Path
     address: int
     size: int
     sha256: str
+    given_address: int | None = None
     chip: str | None = None
     project: str | None = None
     version: str | None = None
@@ -61,7 +66,7 @@ class Limits(_Frozen):
 
 
 class DevicePlan(_Frozen):
-    """What is done to one device. Rates in baud."""
+    """What is done to one device. Rates in baud; what its `drivers.base.Link` is made of has the names from there."""
 
     device_id: str
     device_type: str
@@ -81,9 +86,25 @@ class DevicePlan(_Frozen):
     rollback: bool
     reflash: bool
     tests: tuple[Path, ...]
+    mount_point: str = ""
+    usb: str = ""
+    options: Mapping[str, JsonValue] = {}
+    connect_timeout_s: float = 30.0
+    read_timeout_s: float = 60.0
+    previous: PlannedImage | None = None
     virtual: BoardSpec | None = None
     left_by: str = ""
     """The run that has left the board half-written: its backup stands for what the board had."""
+
+    @property
+    def place(self) -> str:
+        """Where the board is, for people and for its lock: the handle that stays, whichever firmware runs."""
+        return self.mount_point or (f"usb://{self.usb}" if self.usb else self.port)
+
+    @property
+    def files(self) -> tuple[PlannedImage, ...]:
+        """Every firmware file that the run may need."""
+        return (*self.images, self.previous) if self.previous else self.images
 
     @property
     def main_image(self) -> PlannedImage:
@@ -123,18 +144,15 @@ class Plan(_Frozen):
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def with_ports(self, ports: Mapping[str, str]) -> Self:
+    def with_ports(self, connections: Mapping[str, Mapping[str, str]]) -> Self:
         """The same plan, with the ports on which a bench has put these devices."""
-        return self._with_each("port", ports)
+        return self._with_each(connections)
 
     def left_by(self, runs: Mapping[str, str]) -> Self:
         """The same plan, with the runs that have left these devices half-written."""
-        return self._with_each("left_by", runs)
+        return self._with_each({device_id: {"left_by": run} for device_id, run in runs.items()})
 
-    def _with_each(self, key: str, values: Mapping[str, str]) -> Self:
-        devices = tuple(
-            device.model_copy(update={key: values[device.device_id]}) if device.device_id in values else device
-            for device in self.devices
-        )
+    def _with_each(self, changes: Mapping[str, Mapping[str, str]]) -> Self:
+        devices = tuple(device.model_copy(update=dict(changes.get(device.device_id, {}))) for device in self.devices)
         changed = self.model_copy(update={"devices": devices})
         return changed.model_copy(update={"digest": changed.computed_digest()})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,15 @@ class Block(BaseModel):
         return Region(self.address, self.size)
 
 
+class BackupSource(StrEnum):
+    """Where a backup comes from; what a restore can promise follows from it."""
+
+    FLASH = "flash"  # read from the board itself
+    LAST_GOOD = "last-good"  # the image that a run put on it and saw working; the board can not be read back
+    NAMED = "named"  # the image that the batch says is on it; the board can not be read back
+    SLOT = "slot"  # nothing but the slot of the board that is not written
+
+
 class Backup(BaseModel):
     """What a board held before it was written."""
 
@@ -46,7 +56,28 @@ class Backup(BaseModel):
     identity: Identity
     version: str | None
     taken_at: float  # seconds since the epoch
+    source: BackupSource = BackupSource.FLASH
     blocks: tuple[Block, ...]
+
+
+def in_words(backup: Backup) -> str:
+    """What it is, as the reports say it."""
+    image = f"image ({backup.version})" if backup.version else "image"
+    return {
+        BackupSource.FLASH: f"{len(backup.blocks)} blocks",
+        BackupSource.LAST_GOOD: f"the last good {image}: the board can not be read back",
+        BackupSource.NAMED: f"the batch's previous {image}: the board can not be read back",
+        BackupSource.SLOT: "the board's other slot: it can not be read back",
+    }[backup.source]
+
+
+def restored_in_words(backup: Backup, written: int) -> str:
+    """What putting it back has done, as the reports say it."""
+    if backup.source is BackupSource.FLASH:
+        return f"{written} bytes restored and verified"
+    if not written:
+        return "the board runs the firmware in its other slot"
+    return f"{in_words(backup)}; {written} bytes sent again"
 
 
 def digest(data: bytes) -> str:
@@ -54,11 +85,14 @@ def digest(data: bytes) -> str:
 
 
 class Store:
-    """Blocks under `<root>/blocks`, backups under `<root>/backups`. Any number of processes may share one."""
+    """Blocks under `<root>/blocks`, backups under `<root>/backups`, what boards that can not be read back hold under
+    `<root>/last-good`. Any number of processes may share one.
+    """
 
     def __init__(self, root: Path) -> None:
         self._blocks = root / "blocks"
         self._backups = root / "backups"
+        self._last_good = root / "last-good"
 
     def put(self, data: bytes) -> str:
         """Keep a block, on disk when this returns; its MD5. Raises `StoreError` when it can not be written."""
@@ -88,13 +122,18 @@ class Store:
 
     def load(self, run_id: str, device_id: str) -> Backup | None:
         """A device's backup of a run; None when none was taken. Raises `StoreError` when it can not be read."""
-        path = self.backup_path(run_id, device_id)
-        try:
-            return Backup.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise StoreError(f"backup {path} can not be read: {error}") from error
+        return _load(self.backup_path(run_id, device_id))
+
+    def save_last_good(self, backup: Backup) -> None:
+        """What a device holds from now on, seen working. Raises `StoreError`."""
+        _write(self._last_good_path(backup.device_id), backup.model_dump_json(indent=1).encode())
+
+    def last_good(self, device_id: str) -> Backup | None:
+        """What a device was last seen working with; None when that is not known. Raises `StoreError`."""
+        return _load(self._last_good_path(device_id))
+
+    def _last_good_path(self, device_id: str) -> Path:
+        return self._last_good / f"{device_id}.json"
 
     def backup_path(self, run_id: str, device_id: str) -> Path:
         return self._backups / device_id / f"{run_id}.json"
@@ -111,6 +150,15 @@ class Store:
 
     def _path(self, md5: str) -> Path:
         return self._blocks / md5[:2] / md5
+
+
+def _load(path: Path) -> Backup | None:
+    try:
+        return Backup.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"backup {path} can not be read: {error}") from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from drivers.virtual.errors import BenchError
 from drivers.virtual.messages import Answer, BoardPorts, EndOrder, Order, PowerOrder
 from drivers.virtual.spec import BenchSpec
-from drivers.virtual.station import Station
+from drivers.virtual.station import Station, make_station
 
 OnReady = Callable[[Mapping[str, BoardPorts]], None]
 _LINGER_S = 20.0
@@ -37,7 +37,8 @@ class _Bench:
             raise BenchError(f"more than one board is called {', '.join(sorted(repeated))}")
         with ExitStack() as opened:
             self._stations = {
-                board.board_id: opened.enter_context(Station(board, spec.state, spec.wait_s)) for board in spec.boards
+                board.board_id: opened.enter_context(make_station(board, spec.state, spec.wait_s))
+                for board in spec.boards
             }
             self._close = opened.pop_all().close
 
@@ -53,7 +54,7 @@ class _Bench:
             order = _ORDER.validate_json(line)
             station = self._station(order.board_id)
             if isinstance(order, PowerOrder):
-                station.board.set_power(on=order.on)
+                station.set_power(on=order.on)
             else:
                 station.set_faults(order.faults)
         except (ValidationError, BenchError) as error:

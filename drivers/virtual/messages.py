@@ -14,10 +14,19 @@ class _Message(BaseModel):
 
 
 class BoardPorts(_Message):
-    """Where one board is reached."""
+    """Where one board is reached; empty where it has no such port."""
 
-    pty: str
-    url: str
+    pty: str = ""
+    url: str = ""  # RFC2217
+    mount_point: str = ""  # the folder in which its boot drive appears and disappears
+    usb: str = ""  # what `Link.usb` takes
+    host: str = ""  # on the network, as host:port
+
+    @property
+    def connection(self) -> dict[str, str]:
+        """The same in a plan's words: what a driver's link is made of."""
+        port = f"net://{self.host}" if self.host else self.url or self.pty
+        return {"port": port, "mount_point": self.mount_point, "usb": self.usb}
 
 
 class Answer(_Message):

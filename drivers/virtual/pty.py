@@ -1,9 +1,9 @@
 """A board's pseudo-terminal, for tools that take only a device file.
 
 A pty carries neither DTR and RTS nor parity, so the adapter's other half is a hand: opening the pty presses RESET
-(the master's POLLHUP clears), and a SYNC that finds the chip outside of its loader presses BOOT and RESET. The baud
-rate is read from the termios settings on the master's side. A pty that is closed and opened again within the same
-moment was never closed, as far as its master can see: no RESET is pressed.
+(the master's POLLHUP clears), and what a host says only to a boot loader brings the board there, where it has a button
+for that (`SerialBoard.hand_sees`). The baud rate is read from the termios settings on the master's side. A pty that is
+closed and opened again within the same moment was never closed, as far as its master can see: no RESET is pressed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import pty
 import select
 import struct
 import tty
+from typing import TYPE_CHECKING
 
-from drivers.virtual.esp import slip
-from drivers.virtual.esp.board import Board
-from drivers.virtual.esp.packets import Op, parse
 from drivers.virtual.wire import Wire
+
+if TYPE_CHECKING:
+    from drivers.virtual.serial_station import SerialBoard
 
 _POLL_S = 0.02  # how soon an opening is noticed; a hang-up can not be waited for with epoll, it is reported for ever
 _READ = 1 << 16
@@ -32,7 +33,7 @@ _TCGETS2 = 0x802C542A  # termios.tcgetattr knows only the classic rates, and not
 class PtyPort:
     """The pty of one board."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: SerialBoard) -> None:
         self._board = board
         self._wire: Wire = board.wire
         self._master, slave = pty.openpty()
@@ -43,10 +44,10 @@ class PtyPort:
         self._loop = asyncio.get_running_loop()
         self._poll = select.poll()
         self._poll.register(self._master, select.POLLHUP)
-        self._hand = slip.Decoder()
         self._unsent = bytearray()
         self._until_drop: int | None = None
         self._dead = False
+        self._reset_is_due = False
         self._timer = self._loop.call_soon(self._watch)
 
     @property
@@ -57,7 +58,6 @@ class PtyPort:
 
     def close(self) -> None:
         """Give the pty back; a host that has it open sees a hang-up."""
-        self._timer.cancel()
         self._forget_host()
         os.close(self._master)
 
@@ -68,10 +68,16 @@ class PtyPort:
             return
         self._dead = False
         self._until_drop = self._wire.faults.line_drops_after()
-        self._hand = slip.Decoder()
         self._wire.listeners.append(self)
         self._loop.add_reader(self._master, self._readable)
-        self._board.press(boot=False)
+        # A host sets its rate a moment after it has opened the port; a board that spoke sooner would be garbled.
+        self._reset_is_due = True
+        self._timer = self._loop.call_later(_POLL_S, self._press_reset)
+
+    def _press_reset(self) -> None:
+        if self._reset_is_due:
+            self._reset_is_due = False
+            self._board.press_reset()
 
     def _readable(self) -> None:
         try:
@@ -87,21 +93,19 @@ class PtyPort:
     def _from_host(self, data: bytes) -> None:
         if self._dead:
             return
+        self._press_reset()
         if self._until_drop is not None:
             data, self._until_drop = data[: self._until_drop], self._until_drop - len(data)
-        if not self._board.in_loader and self._asks_for_loader(data):
-            self._board.press(boot=True)
-            return  # the chip was in reset while these bytes passed
+        if self._board.hand_sees(data):
+            return
         self._wire.from_host(data, self.baud)
         if self._until_drop is not None and self._until_drop <= 0:
             self._wire.faults.line_dropped()
             self._dead = True
 
-    def _asks_for_loader(self, data: bytes) -> bool:
-        requests = [parse(frame) for frame in self._hand.feed(data)]
-        return any(request is not None and request.op == Op.SYNC for request in requests)
-
     def _forget_host(self) -> None:
+        self._timer.cancel()
+        self._reset_is_due = False
         self._loop.remove_reader(self._master)
         self._loop.remove_writer(self._master)
         self._unsent.clear()

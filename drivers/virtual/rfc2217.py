@@ -9,20 +9,25 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import serial
 from serial.rfc2217 import IAC, M_NORMAL, PortManager
 
-from drivers.virtual.autoreset import AutoReset
 from drivers.virtual.wire import Wire
 
 _IAC_DOUBLED = IAC + IAC
 _UNREAD_LIMIT = 1 << 20  # bytes; what a client does not read beyond it is dropped, as a full adapter drops it
 
 
+class SetLines(Protocol):
+    """Takes a change of the adapter's lines, one or both at once; True is asserted."""
+
+    def __call__(self, *, dtr: bool | None = None, rts: bool | None = None) -> None: ...
+
+
 class _Settings:
-    """What `PortManager` takes for a serial port: each change of a setting acts on the wire or the reset circuit."""
+    """What `PortManager` takes for a serial port: each change of a setting acts on the wire or the board's lines."""
 
     bytesize = serial.EIGHTBITS
     parity = serial.PARITY_NONE
@@ -31,9 +36,9 @@ class _Settings:
     cts = dsr = cd = True
     ri = False
 
-    def __init__(self, port: _Connection, lines: AutoReset) -> None:
+    def __init__(self, port: _Connection, set_lines: SetLines) -> None:
         self._port = port
-        self._lines = lines
+        self._set_lines = set_lines
 
     @property
     def baudrate(self) -> int:
@@ -46,7 +51,7 @@ class _Settings:
 
     def _set_line(self, **line: bool) -> None:
         self._port.flush()
-        self._lines.set(**line)
+        self._set_lines(**line)
 
     dtr = property(None, lambda self, on: self._set_line(dtr=on))
     rts = property(None, lambda self, on: self._set_line(rts=on))
@@ -89,7 +94,7 @@ class _Connection(asyncio.Protocol):
         if not self._port.claim(self):
             self._transport.abort()
             return
-        settings = cast("Any", _Settings(self, self._port.lines))
+        settings = cast("Any", _Settings(self, self._port.set_lines))
         self._manager = _FastPortManager(settings, cast("Any", self))
         self._wire.listeners.append(self)
 
@@ -142,9 +147,9 @@ class _Connection(asyncio.Protocol):
 class Rfc2217Port:
     """The server of one board."""
 
-    def __init__(self, wire: Wire, lines: AutoReset) -> None:
+    def __init__(self, wire: Wire, set_lines: SetLines) -> None:
         self.wire = wire
-        self.lines = lines
+        self.set_lines = set_lines
         self._client: _Connection | None = None
         self._server: asyncio.Server | None = None
 
@@ -177,4 +182,4 @@ class Rfc2217Port:
         """The client is gone."""
         if self._client is connection:
             self._client = None
-            self.lines.set(dtr=False, rts=False)
+            self.set_lines(dtr=False, rts=False)

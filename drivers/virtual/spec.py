@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Speed(StrEnum):
@@ -101,13 +102,17 @@ class BoardSpec(_Data):
     """One virtual board."""
 
     board_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    chip: str  # "esp32", "esp32s3", "esp32c3", "esp8266"
+    chip: str  # one of `station.chips()`
     mac: str | None = None  # derived from board_id where left out
     flash_size: int | None = Field(default=None, gt=0)  # bytes; the chip's usual one where left out
     speed: Speed = Speed.FAST
     faults: tuple[Fault, ...] = ()
     factory: Path | None = None  # an image of the flash from address 0 on; a generic firmware where left out
     keep: bool = True  # False: the flash is made anew from `factory` at the bench's start
+    options: Mapping[str, JsonValue] = {}  # the target's `options` with those of `virtual` over them, as the files say
+    port: str = ""  # what the target's connection names; so that a twin offers the same kinds of connection
+    mount_point: str = ""
+    usb: str = ""
 
 
 class BenchSpec(_Data):

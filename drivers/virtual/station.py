@@ -1,132 +1,78 @@
-"""One board's place on the bench: its folder, its flash file, its two ports."""
+"""One board's place on the bench, and which module knows the boards of a chip.
+
+A family of virtual boards is a module with a function `station(spec, state, wait_s)`; it is loaded when a spec asks for
+one of its chips. A third party adds one with an entry point in the group `batch_flash.boards`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, cast
 
-from filelock import FileLock, Timeout
-
-from drivers.virtual import firmware, flash
-from drivers.virtual.autoreset import AutoReset
 from drivers.virtual.errors import BenchError
-from drivers.virtual.esp import efuse
-from drivers.virtual.esp.board import Board
-from drivers.virtual.esp.chips import CHIPS, FLASH_SIZES, Chip
 from drivers.virtual.messages import BoardPorts
-from drivers.virtual.pty import PtyPort
-from drivers.virtual.rfc2217 import Rfc2217Port
-from drivers.virtual.spec import BoardSpec, Fault, WrongChip
+from drivers.virtual.spec import BoardSpec, Fault
+
+ENTRY_POINT_GROUP = "batch_flash.boards"
+
+_BUILT_IN: Mapping[str, str] = {
+    "esp32": "drivers.virtual.esp.station:station",
+    "esp32s3": "drivers.virtual.esp.station:station",
+    "esp32c3": "drivers.virtual.esp.station:station",
+    "esp8266": "drivers.virtual.esp.station:station",
+}
 
 
-class Station:
+class Station(Protocol):
     """A context manager: its folder is locked from beginning to end. Raises BenchError when it can not begin."""
 
-    def __init__(self, spec: BoardSpec, state: Path, wait_s: float = 0.0) -> None:
-        """`wait_s`: seconds to wait for another bench that has the board."""
-        self._spec = spec
-        self._wait_s = wait_s
-        self._chip = _chip(spec.chip, spec.board_id)
-        self._folder = state / spec.board_id
-
-    def __enter__(self) -> Self:
-        spec = self._spec
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self._folder / "lock")
-        try:
-            self._lock.acquire(timeout=self._wait_s)
-        except Timeout:
-            raise BenchError(
-                f"{self._folder} is in use by another bench; end that one, or use another folder"
-            ) from None
-        try:
-            self.board = Board(spec.board_id, self._chip, _mac(spec), self._flash_file(), spec.speed)
-            self.set_faults(spec.faults)
-        except BaseException:
-            self._lock.release()
-            raise
-        self._rfc2217 = Rfc2217Port(self.board.wire, AutoReset(self._drive))
-        self._pty: PtyPort | None = None
-        return self
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._rfc2217.close()
-        if self._pty is not None:
-            self._pty.close()
-        self.board.close()
-        self._lock.release()
+    ) -> None: ...
 
     async def open(self) -> BoardPorts:
-        """Switch the board on and offer its ports."""
-        url = await self._rfc2217.open()
-        self._pty = PtyPort(self.board)
-        self.board.set_power(on=True)
-        return BoardPorts(pty=self._pty.path, url=url)
+        """Switch the board on and offer its ports. Raises BenchError."""
 
     @property
     def is_in_use(self) -> bool:
-        """Whether a client holds the board's RFC2217 port; a pty does not tell."""
-        return self._rfc2217.is_in_use
+        """Whether a client holds one of the board's ports, as far as that can be told."""
+
+    def set_power(self, *, on: bool) -> None:
+        """Connect or cut the board's supply."""
 
     def set_faults(self, faults: Sequence[Fault]) -> None:
-        """Replace the board's faults. Raises BenchError for a chip that there is not."""
-        for fault in faults:
-            if isinstance(fault, WrongChip):
-                _chip(fault.chip, self._spec.board_id)
-        self.board.set_faults(faults)
-
-    def _drive(self, enabled: bool, io0_low: bool) -> None:
-        self.board.set_pins(enabled=enabled, io0_low=io0_low)
-
-    def _flash_file(self) -> Path:
-        size = self._spec.flash_size or self._chip.default_flash_size
-        if size not in FLASH_SIZES:
-            raise BenchError(
-                f"{self._spec.board_id}: there is no flash chip of {size} bytes (256 KiB to 128 MiB, a power of 2)"
-            )
-        path = self._folder / "flash.bin"
-        if not path.exists() or not self._spec.keep:
-            flash.create(path, size, self._factory(size))
-        elif path.stat().st_size != size:
-            raise BenchError(
-                f"{path} holds {path.stat().st_size} bytes, but {self._spec.board_id}'s flash has {size}: "
-                "delete it to begin anew, or set flash_size"
-            )
-        return path
-
-    def _factory(self, size: int) -> bytes:
-        contents = self._factory_contents()
-        if len(contents) > size:
-            name = self._spec.factory or "the generic firmware"
-            raise BenchError(f"{name} has {len(contents)} bytes, more than {self._spec.board_id}'s flash ({size})")
-        return contents
-
-    def _factory_contents(self) -> bytes:
-        if self._spec.factory is None:
-            return firmware.factory_image(self._chip.name)
-        try:
-            return self._spec.factory.read_bytes()
-        except OSError as error:
-            raise BenchError(f"{self._spec.board_id}: factory image: {error}") from error
+        """Replace the board's faults. Raises BenchError for one that such a board can not have."""
 
 
-def _chip(name: str, board_id: str) -> Chip:
-    try:
-        return CHIPS[name]
-    except KeyError:
-        raise BenchError(
-            f"{board_id}: there is no virtual board with chip {name!r}; there are {', '.join(CHIPS)}"
-        ) from None
+MakeStation = Callable[[BoardSpec, Path, float], Station]
 
 
-def _mac(spec: BoardSpec) -> bytes:
-    if spec.mac is None:
-        return efuse.derive_mac(spec.board_id)
-    try:
-        return efuse.parse_mac(spec.mac)
-    except ValueError as error:
-        raise BenchError(f"{spec.board_id}: {error}") from error
+def make_station(spec: BoardSpec, state: Path, wait_s: float) -> Station:
+    """The place of a board under the folder `state`; `wait_s`: seconds to wait for another bench that has the board."""
+    return _maker(spec.chip, spec.board_id)(spec, state, wait_s)
+
+
+def chips() -> tuple[str, ...]:
+    """The chips of which there are virtual boards, in the order of the families."""
+    return tuple(dict.fromkeys((*_BUILT_IN, *sorted(_third_party()))))
+
+
+@cache
+def _third_party() -> Mapping[str, MakeStation]:
+    return {point.name: cast("MakeStation", point.load()) for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _maker(chip: str, board_id: str) -> MakeStation:
+    if chip in _BUILT_IN:
+        module, _, name = _BUILT_IN[chip].partition(":")
+        return cast("MakeStation", getattr(import_module(module), name))
+    if chip in _third_party():
+        return _third_party()[chip]
+    raise BenchError(f"{board_id}: there is no virtual board with chip {chip!r}; there are {', '.join(chips())}")

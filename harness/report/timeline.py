@@ -30,6 +30,7 @@ COLOURS = {
     Phase.VERIFY: "#0f766e",
     Phase.BOOT: "#3f6212",
     Phase.TEST: "#a21caf",
+    Phase.CONFIRM: "#1d4ed8",
     Phase.ROLLBACK: "#b91c1c",
 }
 """White letters on each are readable (WCAG AA, 4.5:1)."""
@@ -42,6 +43,7 @@ LETTERS = {
     Phase.VERIFY: "V",
     Phase.BOOT: "S",
     Phase.TEST: "T",
+    Phase.CONFIRM: "C",
     Phase.ROLLBACK: "R",
 }
 """What a bar shows beside its colour; S is for the start of the firmware."""

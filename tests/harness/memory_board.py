@@ -16,16 +16,21 @@ from drivers.base import (
     FlashFailed,
     Identity,
     ImageFacts,
+    Interface,
     Link,
     Log,
+    Options,
     Progress,
     Region,
     Segment,
+    TypeDefaults,
 )
+from drivers.files import raw
 
 BLOCK = 0x1000
 SIZE = 16 * BLOCK
 APP = 2 * BLOCK
+DEFAULTS = TypeDefaults(flash_address=APP)
 EVERYTHING = Capabilities(can_read_back=True, can_hash=True, can_reset=True)
 MAC = "24:0a:c4:00:00:01"
 
@@ -62,8 +67,9 @@ class MemoryBoard:
 
 
 class MemorySession:
-    def __init__(self, board: MemoryBoard) -> None:
+    def __init__(self, board: MemoryBoard, capabilities: Capabilities) -> None:
         self._board = board
+        self._capabilities = capabilities
         self._connected = False
         self._console = b""
         self.closed = False
@@ -83,6 +89,19 @@ class MemorySession:
         self._need("read")
         progress(region.size, region.size)
         return bytes(self._board.flash[region.address : region.end])
+
+    def holds(self, segment: Segment) -> bool | None:
+        if self._capabilities.can_hash:
+            return self.digest(segment.region) == hashlib.md5(segment.data).hexdigest()
+        if self._capabilities.can_read_back:
+            return self.read(segment.region, lambda _done, _total: None) == segment.data
+        return None
+
+    def confirm(self) -> None:
+        self._board.operate("confirm")
+
+    def revert(self, version: str | None) -> bool:
+        return False
 
     def installed_version(self, address: int) -> str | None:
         self._need("version")
@@ -134,13 +153,19 @@ class MemoryDriver:
     board: MemoryBoard
     device_type: str = "memory"
     capabilities: Capabilities = EVERYTHING
+    interface: Interface = Interface.SERIAL
+    defaults: TypeDefaults = DEFAULTS
+    options: type[Options] = Options
     erase_block: int = BLOCK
     hash_block: int = BLOCK
 
     def open(self, link: Link, log: Log) -> MemorySession:
-        return MemorySession(self.board)
+        return MemorySession(self.board, self.capabilities)
 
-    def inspect(self, segment: Segment) -> ImageFacts:
+    def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
+        return raw(name, data, address)
+
+    def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
         return ImageFacts()
 
     def matches(self, wanted: str, identity: Identity) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from pathlib import Path
 from typing import Any
 
-from drivers.base import Link, Region, Segment
-from harness import backup as blocks
+from drivers.base import Segment
 from harness.batch import Expect
 from harness.console import Console
 from harness.device import Device, Ending
@@ -17,9 +15,10 @@ from harness.locks import PortLock
 from harness.procedure import BoardTest, Procedure, Tools
 from harness.record import DeviceRecord, Outcome, fold
 from harness.retry import RetryPolicy
+from harness.safekeeping import Safekeeper
 from harness.snapshot import DevicePlan, ExpectedIdentity, Limits, PlannedImage
-from harness.store import Backup, Store
-from tests.harness.memory_board import APP, MAC, SIZE, MemoryBoard, MemoryDriver, MemorySession, firmware
+from harness.store import Store
+from tests.harness.memory_board import APP, MAC, MemoryBoard, MemoryDriver, MemorySession, firmware
 
 LIMITS = Limits(
     device_s=30, lock_s=1, identify_s=5, backup_s=5, flash_s=5, verify_s=5, boot_s=5, test_s=5, rollback_s=5
@@ -80,33 +79,16 @@ class Bench:
         lock = PortLock(device_plan.port, self.run_id, device_plan.device_id, self.lock_dir)
         with Journal(self.journal) as journal, lock:
             device = Device(device_plan, self.driver, images, journal, self.run_id, self.record)
-            session = self.driver.open(Link("", 0, 0), device.log)
+            session = device.open_session()
             procedure = Procedure(device, self._tools(device, session, lock, tests))
             ending = procedure.restore() if restore else procedure.run()
             device.end(ending)
             return ending
 
     def _tools(self, device: Device, session: MemorySession, lock: PortLock, tests: tuple[BoardTest, ...]) -> Tools:
-        def take() -> Backup | None:
-            if not device.driver.capabilities.can_read_back:
-                return None
-            grid = blocks.split([Region(0, SIZE)], device.driver.hash_block)
-            taken = blocks.take(session, device.driver.capabilities, grid, self.store, device.progress)
-            kept = Backup(
-                run_id=self.run_id,
-                device_id=device.device_id,
-                identity=device.identity,
-                version=device.version_before,
-                taken_at=time.time(),
-                blocks=taken.blocks,
-            )
-            self.store.save(kept)
-            return kept
-
-        def restore(kept: Backup) -> int:
-            return blocks.restore(session, device.driver.capabilities, kept.blocks, self.store, device.progress)
-
-        return Tools(lock, session, take, restore, Console(session, device.heard), self.store, tests, "gw0")
+        keeper = Safekeeper(device, session, self.store)
+        console = Console(session, device.heard)
+        return Tools(lock, session, keeper.take, keeper.restore, console, self.store, tests, "gw0")
 
     @property
     def record(self) -> DeviceRecord:

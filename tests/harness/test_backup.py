@@ -28,7 +28,7 @@ def ignore(_done: int, _total: int) -> None:
 
 
 def connected(board: MemoryBoard) -> MemorySession:
-    session = MemorySession(board)
+    session = MemorySession(board, CAN_HASH)
     session.connect()
     return session
 
@@ -56,10 +56,20 @@ def test_split_covers_every_byte_once_on_the_grid(wanted):
         assert any(piece.address < region.end <= piece.end for piece in pieces)
 
 
-def test_a_flash_that_ends_in_the_middle_of_a_block_is_read_to_its_end_only():
-    assert backup.clip(backup.split([Region(0, 2 * BLOCK)], BLOCK), BLOCK + 100) == (
-        Region(0, BLOCK),
-        Region(BLOCK, 100),
+@given(regions, regions.map(lambda several: several[0]))
+def test_what_is_read_lies_inside_of_the_flash_and_covers_what_is_wanted_of_it(wanted, flash):
+    pieces = backup.clip(backup.split(wanted, BLOCK), flash)
+    assert all(flash.address <= piece.address < piece.end <= flash.end for piece in pieces)
+    for region in wanted:
+        inside = [at for at in (region.address, region.end - 1) if flash.address <= at < flash.end]
+        assert all(any(piece.address <= at < piece.end for piece in pieces) for at in inside)
+
+
+def test_a_flash_that_does_not_begin_at_0_and_ends_in_the_middle_of_a_block_is_read_from_end_to_end():
+    flash = Region(0x0800_0000, BLOCK + 100)
+    assert backup.clip(backup.split([flash], BLOCK), flash) == (
+        Region(0x0800_0000, BLOCK),
+        Region(0x0800_0000 + BLOCK, 100),
     )
 
 
@@ -92,7 +102,7 @@ def test_a_board_whose_digest_lies_is_not_backed_up(tmp_path: Path):
         def digest(self, region: Region) -> str:
             return "0" * 32
 
-    session = Liar(MemoryBoard())
+    session = Liar(MemoryBoard(), CAN_HASH)
     session.connect()
     with pytest.raises(VerificationFailed, match="not what the board hashed"):
         backup.take(session, CAN_HASH, WHOLE, Store(tmp_path), ignore)
@@ -108,7 +118,7 @@ def test_a_restore_that_the_board_does_not_confirm_fails(tmp_path: Path):
         def write(self, segments, progress) -> None:
             pass
 
-    session = ForgetsWrites(board)
+    session = ForgetsWrites(board, CAN_HASH)
     session.connect()
     with pytest.raises(VerificationFailed, match="1 restored blocks differ from the backup, at 0x0"):
         backup.restore(session, CAN_HASH, taken.blocks, store, ignore)

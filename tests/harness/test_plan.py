@@ -122,7 +122,7 @@ def test_rebuilt_firmware_changes_the_digest(lab: Lab):
 
 def test_ports_of_a_bench_change_the_digest(lab: Lab):
     plan = lab.plan(MINIMAL.replace("/dev/ttyUSB0", "virtual"))
-    moved = plan.with_ports({"ESP32_001": "rfc2217://localhost:4000"})
+    moved = plan.with_ports({"ESP32_001": {"port": "rfc2217://localhost:4000"}})
     assert moved.devices[0].port == "rfc2217://localhost:4000"
     assert moved.digest == moved.computed_digest() != plan.digest
 

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from drivers.virtual import timing
-from drivers.virtual.esp import boot
+from drivers.virtual.esp import boot, slip
+from drivers.virtual.esp.autoreset import AutoReset
 from drivers.virtual.esp.chips import CHIPS, Chip, Reason
 from drivers.virtual.esp.machine import Machine
 from drivers.virtual.esp.memory import Crash
+from drivers.virtual.esp.packets import Op, parse
 from drivers.virtual.esp.program import Exit, Jump, Reset, RunFlash
 from drivers.virtual.esp.rom import RomLoader
 from drivers.virtual.esp.stub import Stub, is_stub
@@ -42,6 +44,8 @@ class Board:
         self._download_strapped = False
         self._life: asyncio.Task[None] | None = None
         self._power_return: asyncio.TimerHandle | None = None
+        self._auto_reset = AutoReset(lambda enabled, io0_low: self.set_pins(enabled=enabled, io0_low=io0_low))
+        self._hand = slip.Decoder()
 
     @property
     def in_loader(self) -> bool:
@@ -93,6 +97,23 @@ class Board:
         self.set_pins(enabled=False, io0_low=boot)
         self.set_pins(enabled=True, io0_low=boot)
         self._io0_low = False
+
+    def set_lines(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
+        """DTR and RTS, through the usual two-transistor circuit."""
+        self._auto_reset.set(dtr=dtr, rts=rts)
+
+    def press_reset(self) -> None:
+        """Press RESET shortly."""
+        self._hand = slip.Decoder()
+        self.press(boot=False)
+
+    def hand_sees(self, data: bytes) -> bool:
+        """A SYNC that finds the chip outside of its loader presses BOOT and RESET."""
+        requests = [parse(frame) for frame in self._hand.feed(data)]
+        if self.in_loader or not any(request is not None and request.op == Op.SYNC for request in requests):
+            return False
+        self.press(boot=True)
+        return True
 
     def close(self) -> None:
         """End the board; its flash file stays."""

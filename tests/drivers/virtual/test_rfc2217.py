@@ -8,7 +8,6 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.virtual.autoreset import AutoReset
 from drivers.virtual.faults import Faults
 from drivers.virtual.rfc2217 import Rfc2217Port
 from drivers.virtual.spec import LineDrop, Speed
@@ -29,12 +28,11 @@ def baud(rate: int) -> bytes:
     return command(SET_BAUD, rate.to_bytes(4, "big"))
 
 
-class Lines(AutoReset):
+class Lines:
     def __init__(self) -> None:
-        super().__init__(lambda _enabled, _io0_low: None)
         self.seen: list[dict[str, bool]] = []
 
-    def set(self, **change: bool) -> None:  # type: ignore[override]
+    def set(self, **change: bool) -> None:
         self.seen.append(change)
 
 
@@ -46,7 +44,7 @@ def through_the_port(pieces: list[bytes], *faults) -> tuple[list[tuple[bytes, in
         arrived: list[tuple[bytes, int]] = []
         wire.from_host = lambda data, rate: arrived.append((data, rate)) if data else None  # type: ignore[method-assign]
         lines = Lines()
-        port = Rfc2217Port(wire, lines)
+        port = Rfc2217Port(wire, lines.set)
         host, _, number = (await port.open()).removeprefix("rfc2217://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(number))
         await reader.read(1)

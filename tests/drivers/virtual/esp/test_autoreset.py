@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.virtual.autoreset import AutoReset
+from drivers.virtual.esp.autoreset import AutoReset
 
 
 class Chip:
