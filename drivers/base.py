@@ -285,7 +285,8 @@ class Session(Protocol):
         """
 
     def reset(self) -> None:
-        """Start the application; with slots, the one that was written, on probation where the board can do that.
+        """Start the application. With slots: the one that this session has written or found to be held, on probation
+        where the board can do that; after `revert`, and where neither was, the one that runs.
 
         Console output from here on is kept for `read_console`.
         """
