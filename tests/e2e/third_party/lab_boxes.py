@@ -32,7 +32,7 @@ from drivers.base import (
 )
 from drivers.files import raw
 
-BASE, SIZE = 0x1000, 0x4000
+BASE, SIZE, BLOCK = 0x1000, 0x4000, 0x100
 VERSION = re.compile(rb"FW (\S+)\n")
 
 
@@ -100,7 +100,8 @@ class BoxSession:
     def write(self, segments: Sequence[Segment], progress: Progress) -> None:
         for segment in segments:
             cells = bytearray(self._contents(self._target))
-            cells[segment.address - BASE : segment.region.end - BASE] = segment.data
+            start, end = segment.address - BASE, -(-segment.region.end // BLOCK) * BLOCK - BASE
+            cells[start:end] = segment.data.ljust(end - start, b"\xff")
             self._file(self._target).write_bytes(bytes(cells))
             self._pending = self._driver.capabilities.has_slots
             progress(len(segment.data), len(segment.data))
@@ -144,7 +145,7 @@ class BoxDriver:
     interface: Interface = Interface.SERIAL
     defaults: TypeDefaults = TypeDefaults(flash_address=BASE, flash_base=BASE)  # noqa: RUF009
     options: type[Options] = BoxOptions
-    erase_block: int = 0x100
+    erase_block: int = BLOCK
     hash_block: int = 0x1000
 
     def open(self, link: Link, log: Log) -> BoxSession:
