@@ -70,13 +70,15 @@ def test_a_board_that_can_not_be_read_back_gets_the_last_good_image_and_the_repo
     first = update(lab, "filebox-blind")
     assert first.outcomes() == {"BOX": "updated"}, first.output
     assert phase(first, "backup")["detail"] == "the board can not be read back, and no image of what it runs is known"
-    assert phase(first, "verify")["detail"] == "not possible before it runs"
+    assert phase(first, "verify")["outcome"] == "skipped"
+    assert "seen running; what it holds was not compared" in first.folder.html.read_text()
     second = update(lab, "filebox-blind", "bad.bin")
     assert second.outcomes() == {"BOX": "rolled-back"}, second.output
     assert flash(lab)[: len(NEW)] == NEW
     assert phase(second, "backup")["detail"] == "the last good image (2.0.0): the board can not be read back"
     assert "the last good image (2.0.0)" in phase(second, "rollback")["detail"]
     assert second.device("BOX")["version_after"] == "2.0.0"
+    assert "the last good image was sent again, and runs; the board can not be read back" in second.output
 
 
 def test_before_the_first_update_the_batch_may_name_what_the_board_runs(lab: Project) -> None:
@@ -84,6 +86,13 @@ def test_before_the_first_update_the_batch_may_name_what_the_board_runs(lab: Pro
     assert result.outcomes() == {"BOX": "rolled-back"}, result.output
     assert flash(lab)[: len(OLD)] == OLD
     assert "the batch's previous image (1.0.0)" in phase(result, "backup")["detail"]
+
+
+def test_an_image_that_was_sent_again_and_does_not_run_is_an_emergency(lab: Project) -> None:
+    (lab.path / "old.bin").write_bytes(BAD)
+    result = update(lab, "filebox-blind", "bad.bin", previous_firmware="old.bin")
+    assert result.outcomes() == {"BOX": "emergency"}, result.output
+    assert "the rollback failed: the firmware does not run: panic" in result.output
 
 
 def test_without_any_image_of_it_a_failed_update_is_an_emergency_by_name(lab: Project) -> None:
