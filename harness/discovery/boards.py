@@ -35,9 +35,9 @@ def _rank(sighting: Sighting) -> tuple[object, ...]:
     """What knows most comes first; then an order that does not depend on the providers'."""
     source = _SOURCES.index(sighting.source) if sighting.source in _SOURCES else len(_SOURCES)
     return (
-        sighting.ask_only_if_named,
-        not sighting.certain,
         not sighting.types,
+        not sighting.certain,
+        sighting.ask_only_if_named,
         not sighting.connection.info,
         source,
         str(sighting.connection),
@@ -143,6 +143,8 @@ def _made(board: Found) -> str:
 
 def _short(connection: Connection) -> str:
     """A place in few words: the USB path of a port, the last part of a folder, an address."""
+    if connection.mount_point:
+        return connection.mount_point.rstrip("/").rpartition("/")[2]
     path = re.search(r"usb-?v?[0-9]?-[0-9]+:([0-9.]+):[0-9.]+(?:-port([0-9]+))?", connection.port)
     if path:
         return f"usb-{path[1]}" + (f"-{path[2]}" if path[2] not in (None, "0") else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ async def _listen(seconds: float, interfaces: Sequence[str] | None) -> list[Sigh
     from zeroconf import InterfaceChoice
     from zeroconf.asyncio import AsyncZeroconf
 
+    for address in interfaces or ():
+        _check_own(address)
     try:
         network = AsyncZeroconf(interfaces=list(interfaces) if interfaces else InterfaceChoice.All)
     except (OSError, RuntimeError) as error:  # RuntimeError: none of the interfaces can be used
@@ -41,6 +44,16 @@ async def _listen(seconds: float, interfaces: Sequence[str] | None) -> list[Sigh
     finally:
         await network.async_close()
     return [seen for service in services if (seen := sighting(service))]
+
+
+def _check_own(address: str) -> None:
+    """zeroconf leaves its sockets open when it is refused one."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError as error:
+        raise NoMulticast(f"{address} is no address of this machine ({error.strerror})") from error
 
 
 async def _heard(network: AsyncZeroconf, seconds: float) -> list[Service]:
