@@ -33,7 +33,7 @@ def _commented(line: str) -> str:
 
 def _is_ready(board: Found, *, type_is_given: bool) -> bool:
     return (
-        (board.certain or type_is_given)
+        (board.certain or (type_is_given and board.status is Status.AVAILABLE))
         and board.device_type in device_types()
         and board.status is not Status.NO_ANSWER
         and not _missing(board)

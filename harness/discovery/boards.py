@@ -85,7 +85,6 @@ def fold(board: Board) -> Found:
     answer = next((sighting for sighting in board if sighting.identity is not None), None)
     types = answer.types if answer else first.types
     device_type = types[0] if len(types) == 1 else ""
-    ways = [Way(sighting.types[0] if len(sighting.types) == 1 else "", sighting.connection) for sighting in board]
     return Found(
         device_id=_first(sighting.device_id for sighting in board),
         device_type=device_type,
@@ -96,10 +95,19 @@ def fold(board: Board) -> Found:
         name=_first(sighting.name for sighting in board if sighting is not answer) or (answer.name if answer else ""),
         serial=_first(sighting.serial for sighting in (*((answer,) if answer else ()), *board)),
         identity=answer.identity if answer else None,
-        others=tuple(dict.fromkeys(way for way in ways if way.connection.info and way.connection != first.connection)),
+        others=_others(board),
         sources=tuple(dict.fromkeys(sighting.source for sighting in board)),
         remarks=tuple(dict.fromkeys(remark for sighting in board for remark in sighting.remarks)),
     )
+
+
+def _others(board: Board) -> tuple[Way, ...]:
+    ways: dict[Connection, Way] = {}
+    for sighting in board:
+        if sighting.connection.info and sighting.connection != board[0].connection:
+            device_type = sighting.types[0] if len(sighting.types) == 1 else ""
+            ways.setdefault(sighting.connection, Way(device_type, sighting.connection))
+    return tuple(ways.values())
 
 
 def _deciding(board: Board) -> Sequence[Sighting]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from drivers.base import Identity
 from harness.discovery import Connection, Sighting, Status
 from harness.discovery.boards import fold, group, name_all, narrowed
+from harness.discovery.sighting import identity_key
 
 TYPES = ("esp32", "esp8266", "arduino", "esphome", "smp")
 KEYS = st.frozensets(st.sampled_from([f"key-{number}" for number in range(8)]), min_size=1, max_size=3)
@@ -107,6 +108,31 @@ def test_what_the_chip_says_wins_over_what_its_bridge_may_be():
     assert (found.device_type, found.certain, found.identity, found.candidates) == ("esp8266", True, identity, ())
     assert (found.connection, found.others) == (at, ())
     assert narrowed(board, TYPES, "esp32") == ()
+
+
+def answered(port: str, serial: str, realm: str = "") -> Sighting:
+    return sighting(
+        f"port:{port}",
+        identity_key(serial, realm),
+        source="probe",
+        connection=Connection(port=port),
+        types=("esp32s3",),
+        certain=True,
+        identity=Identity("esp32s3", "v0.2", serial, 0x800000),
+    )
+
+
+def test_a_board_on_two_ports_is_one_once_it_has_answered_on_both():
+    """A devkit whose bridge and whose own USB are both plugged in."""
+    seen = [sighting(f"port:{port}", connection=Connection(port=port), types=("esp32s3", "esp32")) for port in "ab"]
+    assert len(group(seen)) == 2
+    (board,) = group([*seen, *(answered(port, "24:0a:c4:00:00:01") for port in "ab")])
+    assert [str(way.connection) for way in fold(board).others] == ["b"]
+
+
+def test_virtual_boards_of_one_name_have_one_mac_on_every_bench_and_are_several():
+    serial = "24:0a:c4:00:00:01"
+    assert len(group([answered("a", serial, "bench 1"), answered("b", serial, "bench 2")])) == 2
 
 
 def test_a_board_of_a_type_without_a_driver_is_told_and_not_guessed():
