@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def discover_command(
     elif form == "yaml" and found:
         click.echo(as_yaml(found, type_is_given=device_type is not None), nl=False)
     elif found:
-        show(("device", "type", "status", "where"), (_row(board) for board in found))
+        _show(found)
     if not found:
         click.echo(_NOTHING, err=True)
         sys.exit(NOTHING_FOUND)
@@ -113,6 +114,19 @@ def _known_ids(site: Path | None, serials: Iterable[str]) -> Mapping[str, str]:
         return {}
 
 
+def _show(found: Sequence[Found]) -> None:
+    """A line for each board; what is to be said of several is said once, below."""
+    show(("device", "type", "status", "where"), (_row(board) for board in found))
+    notes: dict[str, list[str]] = {}
+    for board in found:
+        for note in _notes(board):
+            notes.setdefault(note, []).append(board.device_id)
+    for note, device_ids in notes.items():
+        click.echo(f"{', '.join(device_ids)}: {note}")
+    if any(board.candidates for board in found):
+        click.echo("--probe asks boards who they are")
+
+
 def _row(board: Found) -> tuple[Cell, ...]:
     status = (Part(str(board.status), _STATUS_STYLES[board.status]),)
     return board.device_id, _type(board), status, tuple(_where(board))
@@ -125,14 +139,18 @@ def _type(board: Found) -> str:
 
 
 def _where(board: Found) -> Iterator[Part]:
-    yield Part(str(board.connection))
+    """By its device file, as people know it; batches are given the name that stays."""
+    port = board.connection.port
+    yield Part(os.path.realpath(port) if port.startswith("/") else str(board.connection))
     if board.name:
         yield Part(board.name, "bold")
     if board.serial:
         yield Part(board.serial)
+
+
+def _notes(board: Found) -> Iterator[str]:
     if board.candidates:
-        yield Part(f"may be {', '.join(board.candidates)}", "yellow")
+        yield f"may be {', '.join(board.candidates)}"
     for way in board.others:
-        yield Part(f"also {way.connection}" + (f" ({way.device_type})" if way.device_type else ""))
-    for remark in board.remarks:
-        yield Part(remark, "dim")
+        yield f"also at {way.connection}" + (f", as {way.device_type}" if way.device_type else "")
+    yield from board.remarks

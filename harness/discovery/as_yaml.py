@@ -62,10 +62,11 @@ def _target(board: Found) -> Iterator[str]:
 def _comments(board: Found) -> Iterable[str]:
     if board.name:
         yield board.name
-    if not board.device_type:
-        may_be = f"it may be {', '.join(board.candidates)}" if board.candidates else "no driver here knows it"
-        yield f"device_type is not known: {may_be}"
-    elif not board.certain:
+    if board.candidates:
+        yield f"device_type is not known: it may be {', '.join(board.candidates)}"
+    elif not board.device_type and not board.remarks:
+        yield "no driver here knows it"
+    elif board.device_type and not board.certain:
         yield f"nothing has shown yet that it is {board.device_type}"
     if board.status is not Status.AVAILABLE:
         yield str(board.status)

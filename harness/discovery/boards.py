@@ -150,13 +150,20 @@ def _made(board: Found) -> str:
 
 
 def _short(connection: Connection) -> str:
-    """A place in few words: the USB path of a port, the last part of a folder, an address."""
-    if connection.mount_point:
-        return connection.mount_point.rstrip("/").rpartition("/")[2]
-    path = re.search(r"usb-?v?[0-9]?-[0-9]+:([0-9.]+):[0-9.]+(?:-port([0-9]+))?", connection.port)
-    if path:
-        return f"usb-{path[1]}" + (f"-{path[2]}" if path[2] not in (None, "0") else "")
-    return str(connection).rstrip("/").removeprefix("/dev/serial/by-id/").rpartition("//")[2].removeprefix("/dev/")
+    """A place in few words: a link's serial number or USB path, the name of a file or folder, an address."""
+    name = str(connection).rstrip("/").rpartition("/")[2]
+    by_id = re.fullmatch(r"usb-.*_([^_]+)-if([0-9]+)(?:-port([0-9]+))?", name)
+    by_path = re.search(r"usb-?v?[0-9]?-[0-9]+:([0-9.]+):[0-9.]+(?:-port([0-9]+))?$", name)
+    if by_id:
+        return _numbered(by_id[1], by_id[2].strip("0"), by_id[3])
+    if by_path:
+        return _numbered(f"usb-{by_path[1]}", by_path[2])
+    return name
+
+
+def _numbered(name: str, *numbers: str | None) -> str:
+    """With those numbers that tell several ports of one adapter apart: the first is 0."""
+    return "-".join([name, *(number for number in numbers if number and number != "0")])
 
 
 def _id_of(text: str) -> str:

@@ -52,17 +52,18 @@ def _sighting(port: ListPortInfo, *, own_serial: bool, links: Path) -> Sighting:
     serial = (port.serial_number or "").strip() if own_serial else ""
     is_board = entry is not None and entry.kind is Kind.BOARD
     board_serial = (mac_of(serial) or plain(serial)) if is_board else ""
+    name = stable_name(port.device, trust_id=own_serial, links=links)
     permitted = os.access(port.device, os.R_OK | os.W_OK) or not Path(port.device).exists()
     return Sighting(
         source="serial",
         keys=frozenset(_keys(port, board_serial, is_board=is_board)),
-        connection=Connection(port=stable_name(port.device, trust_id=own_serial, links=links)),
+        connection=Connection(port=name),
         types=entry.types if entry else BEHIND_BRIDGES,
         certain=entry is not None and entry.certain,
         name=entry.name if entry else _name(port),
         serial=board_serial,
         status=Status.AVAILABLE if permitted else Status.NO_PERMISSION,
-        remarks=tuple(_remarks(port, entry, own_serial=own_serial, permitted=permitted)),
+        remarks=tuple(_remarks(port, entry, name, own_serial=own_serial, permitted=permitted)),
         ask_only_if_named=entry is None,
     )
 
@@ -83,12 +84,14 @@ def _name(port: ListPortInfo) -> str:
     return f"{product} ({port.vid:04x}:{port.pid:04x})"
 
 
-def _remarks(port: ListPortInfo, entry: UsbId | None, *, own_serial: bool, permitted: bool) -> Iterator[str]:
+def _remarks(port: ListPortInfo, entry: UsbId | None, name: str, *, own_serial: bool, permitted: bool) -> Iterator[str]:
     if not permitted:
         yield "not yours to open: sudo usermod -a -G dialout $USER, then log in again"
     if entry is None:
-        yield "it may be anything, so it is asked only with --device-type"
+        yield "of an unknown kind: asked only with --device-type"
     elif entry.remark:
         yield entry.remark
-    if port.vid is not None and not own_serial:
+    if port.vid is not None and name == port.device:
+        yield "udev has made no link to it: its name may be another board's after the next plugging in"
+    elif port.vid is not None and not own_serial:
         yield "no USB serial number of its own: named by the socket that it is plugged into"

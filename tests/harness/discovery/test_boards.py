@@ -152,7 +152,9 @@ def test_ids_are_made_of_what_stays_the_same():
         return name_all([fold((sighting("a", **more),))], {})[0].device_id
 
     by_path = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:3.4.1:1.0-port0"
+    by_id = "/dev/serial/by-id/usb-FTDI_Quad_RS232-HS_FT1-if02-port0"
     mac = "24:0a:c4:00:00:01"
+    assert named(connection=Connection(port=by_id)) == "board-FT1-2"
     assert named(serial=mac, types=("esp32",), connection=Connection(port="/dev/ttyUSB3")) == "esp32-240ac4000001"
     assert named(connection=Connection(port=by_path)) == "board-usb-3.4.1"
     assert named(connection=Connection(mount_point="/media/me/RPI-RP2"), types=("pico",)) == "pico-RPI-RP2"

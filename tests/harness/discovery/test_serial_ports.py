@@ -119,7 +119,9 @@ def test_the_ports_of_one_board_are_one_board(machine: Machine):
 
 def test_without_links_the_device_file_is_named(machine: Machine):
     device = machine.plug_in("ttyUSB0", serial="4c1f")
-    assert only(machine).connection.port == device
+    board = only(machine)
+    assert board.connection.port == device
+    assert any("its name may be another board's" in remark for remark in board.remarks)
 
 
 def test_ids_stay_when_ports_renumber(machine: Machine, tmp_path: Path):
