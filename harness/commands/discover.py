@@ -44,7 +44,7 @@ _STATUS_STYLES = {
     "seconds",
     type=click.FloatRange(min=0.1),
     metavar="SECONDS",
-    help="How long to listen to the network (by default 3), and to wait for each answer to a probe (15).",
+    help="How long to listen to the network (by default 3), and to wait for each protocol's answer (10).",
 )
 @click.option(
     "--drive", "drives", multiple=True, type=click.Path(path_type=Path), help="A folder that may be a boot drive."

@@ -28,7 +28,7 @@ KnownIds = Callable[[Iterable[str]], Mapping[str, str]]
 class Probe:
     """Have each board asked who it is. `seconds` is the limit of each protocol that is tried on a port."""
 
-    seconds: float = 15.0
+    seconds: float = 10.0
 
 
 def _nobody(_serials: Iterable[str]) -> Mapping[str, str]:

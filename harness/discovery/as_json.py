@@ -23,6 +23,7 @@ def _device(board: Found) -> dict[str, Any]:
         "certain": board.certain,
         "candidates": list(board.candidates),
         "name": board.name,
+        "chip": board.chip or None,
         "serial": board.serial or None,
         "identity": asdict(board.identity) if board.identity else None,
         "others": [

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import yaml
 
 from drivers import device_types, load_driver
-from drivers.base import Interface
+from drivers.base import Identity, Interface
 from harness.discovery.sighting import Found, Status, mac_of
 
 _NEEDED = {Interface.SERIAL: ("port",), Interface.NETWORK: ("host",), Interface.USB: ("mount_point", "usb")}
@@ -74,15 +74,23 @@ def _comments(board: Found) -> Iterable[str]:
 
 
 def _expected(board: Found) -> Iterator[tuple[str, str]]:
-    """What a run can hold the board to."""
+    """What a run can hold the board to: what the chip itself has said, and which of its type's chips it is."""
     if board.device_type not in device_types():
         return
     driver = load_driver(board.device_type)
-    if board.serial and driver.capabilities.has_serial and (board.identity or mac_of(board.serial)):
-        yield ("mac" if mac_of(board.serial) else "serial"), board.serial
-    identity = board.identity
-    if identity and not driver.matches(board.device_type, identity) and driver.matches(identity.chip, identity):
-        yield "chip", identity.chip
+    serial = _proven_serial(board)
+    if serial and driver.capabilities.has_serial:
+        yield ("mac" if mac_of(serial) else "serial"), mac_of(serial) or serial
+    chip = board.identity.chip if board.identity else board.chip
+    if chip and not driver.matches(board.device_type, Identity(chip, "", "", 0)):
+        yield "chip", chip
+
+
+def _proven_serial(board: Found) -> str:
+    """The chip's own answer, or the MAC that a chip on its own USB has there. Not what a service announces."""
+    if board.identity:
+        return board.identity.serial
+    return mac_of(board.serial) if board.connection.interface is Interface.SERIAL else ""
 
 
 def _is_plain(text: str) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from drivers import device_types, load_driver
 from drivers.base import Identity
 from drivers.virtual.messages import BoardPorts
+from drivers.virtual.station import relatives
 from harness.discovery.sighting import Connection, Sighting
 
 _NOTES = "bench-*.json"
@@ -105,6 +106,7 @@ def _sighting(note: Path, board_id: str, offer: Offer) -> Sighting:
         types=types,
         certain=len(types) == 1,
         name=f"virtual {offer.chip}",
+        chip=offer.chip,
         device_id=board_id,
         locks=tuple(filter(None, (ports.url, ports.pty, ports.mount_point))),
         realm=str(note),
@@ -112,13 +114,11 @@ def _sighting(note: Path, board_id: str, offer: Offer) -> Sighting:
 
 
 def _types_of(chip: str, connection: Connection) -> tuple[str, ...]:
-    """The device types that drive boards with this chip where it is connected so."""
+    """The device types that boards with this chip may have, where they are connected so."""
     if chip in device_types():
         return (chip,)
+    types = [name for name in relatives(chip) if name in device_types()]
+    drivers = [load_driver(name) for name in types if load_driver(name).interface is connection.interface]
     identity = Identity(chip, revision="", serial="", flash_size=0)
-    drivers = [load_driver(device_type) for device_type in device_types()]
-    return tuple(
-        driver.device_type
-        for driver in drivers
-        if driver.interface is connection.interface and driver.matches(driver.device_type, identity)
-    )
+    matching = [driver for driver in drivers if driver.matches(driver.device_type, identity)]
+    return tuple(driver.device_type for driver in matching or drivers)

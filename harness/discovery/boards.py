@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from harness.discovery.sighting import Connection, Found, Sighting, Status, Way
 
 _ID_LENGTH = 100  # as the batch's model has it
-_SOURCES = ("probe", "bench", "serial", "drive", "mdns")
-_GRAVEST = (Status.IN_USE, Status.NO_PERMISSION, Status.NO_ANSWER, Status.AVAILABLE)
+_SOURCES = ("probe", "bench", "serial", "usb", "drive", "mdns")  # a drive can not be read back, its boot ROM can
 
 Board = tuple[Sighting, ...]
 """All sightings of one board."""
@@ -37,6 +36,7 @@ def _rank(sighting: Sighting) -> tuple[object, ...]:
     return (
         not sighting.types,
         not sighting.certain,
+        sighting.status is Status.NO_PERMISSION,
         sighting.ask_only_if_named,
         not sighting.connection.info,
         source,
@@ -91,8 +91,9 @@ def fold(board: Board) -> Found:
         certain=bool(device_type) and any(sighting.certain and device_type in sighting.types for sighting in board),
         candidates=() if device_type else types,
         connection=first.connection,
-        status=min((sighting.status for sighting in _deciding(board)), key=_GRAVEST.index),
+        status=Status.IN_USE if any(one.status is Status.IN_USE for one in board) and not answer else first.status,
         name=_first(sighting.name for sighting in board if sighting is not answer) or (answer.name if answer else ""),
+        chip=_first(sighting.chip for sighting in board),
         serial=_first(sighting.serial for sighting in (*((answer,) if answer else ()), *board)),
         identity=answer.identity if answer else None,
         others=_others(board),
@@ -104,16 +105,10 @@ def fold(board: Board) -> Found:
 def _others(board: Board) -> tuple[Way, ...]:
     ways: dict[Connection, Way] = {}
     for sighting in board:
-        if sighting.connection.info and sighting.connection != board[0].connection:
+        if sighting.connection.info and str(sighting.connection) != str(board[0].connection):
             device_type = sighting.types[0] if len(sighting.types) == 1 else ""
             ways.setdefault(sighting.connection, Way(device_type, sighting.connection))
     return tuple(ways.values())
-
-
-def _deciding(board: Board) -> Sequence[Sighting]:
-    """A board that has answered is there, though another of its ways is not."""
-    answered = [sighting for sighting in board if sighting.identity is not None]
-    return answered or board
 
 
 def _first(texts: Iterable[str]) -> str:

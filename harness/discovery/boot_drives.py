@@ -1,7 +1,7 @@
 """Drives of UF2 boot loaders: mounted folders with an INFO_UF2.TXT.
 
 Sources: the UF2 specification (microsoft/uf2, "Files exposed by bootloaders"); the RP2040's boot ROM: `UF2 Bootloader
-v3.0`, `Model: Raspberry Pi RP2`, `Board-ID: RPI-RP2`.
+v3.0`, `Model: Raspberry Pi RP2`, `Board-ID: RPI-RP2`; the RP2350's: `Board-ID: RP2350`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INFO_FILE = "INFO_UF2.TXT"
 _INFO_SIZE = 4096  # bytes that are read of it; a boot loader's has about 60
 _FILE_SYSTEMS = ("vfat", "msdos", "exfat", "fuse")  # no others are looked into: a dead network share would hang us
 
-_TYPES_BY_BOARD_ID = {"RPI-RP2": ("pico",)}
+_TYPES_BY_BOARD_ID = {"RPI-RP2": ("pico",), "RP2350": ("pico2",)}
 
 
 def sightings(mounts: Path, folders: Iterable[Path], sysfs: Path) -> Iterator[Sighting]:

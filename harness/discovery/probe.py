@@ -43,11 +43,12 @@ async def _ask(board: Board, seconds: float, lock_dir: Path | None) -> Board:
     question = {
         "connection": {name: getattr(first.connection, name) for name in first.connection.__dataclass_fields__},
         "types": first.types,
+        "chip": first.chip,
         "locks": sorted({place for sighting in board for place in sighting.locks}),
         "seconds": seconds,
         "lock_dir": str(lock_dir) if lock_dir else None,
     }
-    limit_s = seconds * len(attempts(first.types)) + _GRACE_S
+    limit_s = seconds * len(attempts(first.types, first.chip)) + _GRACE_S
     return _with(board, await _answer(json.dumps(question).encode(), limit_s))
 
 
@@ -91,7 +92,7 @@ def _with(board: Board, answer: dict[str, Any]) -> Board:
     said = Sighting(
         source="probe",
         keys=first.keys | ({identity_key(serial, first.realm)} if serial else frozenset()),
-        connection=first.connection,
+        connection=replace(first.connection, flash_baudrate=answer.get("flash_baudrate")),
         types=(device_type,) if device_type else (),
         certain=bool(device_type),
         name=f"{identity.chip} {identity.revision}".strip(),

@@ -30,11 +30,11 @@ from drivers.base import (
     Session,
 )
 from harness.deadline import limit
-from harness.discovery.protocols import attempts
+from harness.discovery.protocols import Attempt, attempts
 from harness.discovery.sighting import Connection, Status
 from harness.locks import PortLock
 
-_BAUD = 115200  # no faster rate is needed for a few bytes, and every bridge keeps up with it
+_CONSOLE_BAUD = 115200  # nothing is read from it
 _RESET_S = 5.0
 
 Answer = dict[str, Any]
@@ -51,7 +51,7 @@ def answer(question: Answer) -> Answer:
                 lock.acquire(0)
             except PortUnavailable as error:
                 return {"status": Status.IN_USE, "remark": error.message.partition("; waited")[0]}
-        return _try_all(connection, question["types"], question["seconds"])
+        return _try_all(connection, question["types"], question["chip"], question["seconds"])
 
 
 def _place(connection: Connection, types: Sequence[str]) -> str:
@@ -64,13 +64,13 @@ def _with_port(connection: Connection, driver: Driver) -> Connection:
     return Connection(host=connection.host, host_port=connection.host_port or driver.defaults.port or 80)
 
 
-def _try_all(connection: Connection, types: Sequence[str], seconds: float) -> Answer:
+def _try_all(connection: Connection, types: Sequence[str], chip: str, seconds: float) -> Answer:
     failures = []
-    for protocol in attempts(types):
-        named = [name for name in protocol if name in device_types()]
+    for attempt in attempts(types, chip):
+        named = [name for name in attempt.types if name in device_types()]
         driver = load_driver(next((name for name in types if name in named), named[0]))
         try:
-            identity = _identity(driver, _with_port(connection, driver), seconds)
+            identity = _identity(driver, _with_port(connection, driver), attempt, seconds)
         except PortPermission as error:
             return {"status": Status.NO_PERMISSION, "remark": f"{error.message}: {error.advice}"}
         except PortUnavailable as error:
@@ -78,8 +78,15 @@ def _try_all(connection: Connection, types: Sequence[str], seconds: float) -> An
         except (DeviceError, ValidationError) as error:
             failures.append(f"{driver.device_type}: {_message(error)}")
         else:
-            return {"identity": asdict(identity), **_named(identity, named)}
-    return {"status": Status.NO_ANSWER, "remark": "; ".join(failures)}
+            return {"identity": asdict(identity), **_rate(driver, attempt), **_named(identity, named)}
+    return {"status": Status.NO_ANSWER, "remark": "; ".join(dict.fromkeys(failures))}
+
+
+def _rate(driver: Driver, attempt: Attempt) -> Answer:
+    """Where it is not the one that a run would use: a boot loader with a rate of its own."""
+    usual = driver.defaults.flash_baudrate
+    is_fixed = len({other.baud for other in attempts(attempt.types, attempt.chip)}) > 1
+    return {"flash_baudrate": attempt.baud} if is_fixed and attempt.baud != usual else {}
 
 
 def _message(error: DeviceError | ValidationError) -> str:
@@ -99,11 +106,12 @@ def _named(identity: Identity, protocol: Sequence[str]) -> Answer:
     return {"device_type": "", "remark": f"no driver for the {identity.chip} is installed"}
 
 
-def _identity(driver: Driver, connection: Connection, seconds: float) -> Identity:
+def _identity(driver: Driver, connection: Connection, attempt: Attempt, seconds: float) -> Identity:
     link = Link(
         port=connection.link_port,
-        baudrate=_BAUD,
-        flash_baudrate=_BAUD,
+        baudrate=_CONSOLE_BAUD,
+        flash_baudrate=attempt.baud,
+        chip=attempt.chip or driver.device_type,
         options=driver.options(),
         mount_point=connection.mount_point,
         usb=connection.usb,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from harness.discovery import bench_notes, boot_drives, mdns, serial_ports
+from harness.discovery import bench_notes, boot_drives, mdns, serial_ports, usb_loaders
 from harness.discovery.serial_ports import PortLister, list_ports
 from harness.discovery.sighting import Sighting, plain
 
@@ -38,6 +38,7 @@ class Places:
     serial_links: Path = Path("/dev/serial")
     mounts: Path = Path("/proc/mounts")
     sysfs: Path = Path("/sys")
+    usb_nodes: Path = Path("/dev/bus/usb")
 
 
 Provider = Callable[[Places], Iterable[Sighting]]
@@ -51,6 +52,10 @@ def _drives(places: Places) -> Iterable[Sighting]:
     return boot_drives.sightings(places.mounts, places.drives, places.sysfs)
 
 
+def _usb(places: Places) -> Iterable[Sighting]:
+    return usb_loaders.sightings(places.sysfs, places.usb_nodes)
+
+
 def _network(places: Places) -> Iterable[Sighting]:
     return mdns.sightings(places.listen_s, places.interfaces) if places.network else ()
 
@@ -59,7 +64,13 @@ def _bench(places: Places) -> Iterable[Sighting]:
     return bench_notes.sightings(places.bench)
 
 
-_BUILT_IN: Mapping[str, Provider] = {"serial": _serial, "drive": _drives, "bench": _bench, "mdns": _network}
+_BUILT_IN: Mapping[str, Provider] = {
+    "serial": _serial,
+    "usb": _usb,
+    "drive": _drives,
+    "bench": _bench,
+    "mdns": _network,
+}
 
 
 def look(places: Places, tell: Tell) -> list[Sighting]:

@@ -61,6 +61,7 @@ def _sighting(port: ListPortInfo, *, own_serial: bool, links: Path) -> Sighting:
         types=entry.types if entry else BEHIND_BRIDGES,
         certain=entry is not None and entry.certain,
         name=entry.name if entry else _name(port),
+        chip=entry.chip if entry else "",
         serial=board_serial,
         status=Status.AVAILABLE if permitted else Status.NO_PERMISSION,
         remarks=tuple(_remarks(port, entry, name, own_serial=own_serial, permitted=permitted)),

@@ -28,7 +28,7 @@ class Status(StrEnum):
     """It was asked who it is, and said nothing that a driver understands."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Connection:
     """One way to reach a board, by the names that a batch's `connection_info` has."""
 
@@ -37,13 +37,19 @@ class Connection:
     host_port: int | None = None  # None: the device type's usual one
     mount_point: str = ""
     usb: str = ""
+    flash_baudrate: int | None = None  # where its boot loader has another rate than its device type's
 
     @property
     def info(self) -> dict[str, str | int]:
         """What stands under `connection_info`."""
         if self.host:
             return {"host": self.host, **({"port": self.host_port} if self.host_port else {})}
-        named = {"mount_point": self.mount_point, "usb": self.usb, "port": self.port}
+        named = {
+            "mount_point": self.mount_point,
+            "usb": self.usb,
+            "port": self.port,
+            "flash_baudrate": self.flash_baudrate,
+        }
         return {key: value for key, value in named.items() if value}
 
     @property
@@ -83,6 +89,8 @@ class Sighting:
     types: tuple[str, ...] = ()
     certain: bool = False
     name: str = ""
+    chip: str = ""
+    """Where its device type has several, as a batch's `expected.chip` names it."""
     serial: str = ""
     """The board's own serial number or MAC, "" where nobody told."""
     device_id: str = ""
@@ -119,6 +127,7 @@ class Found:
     connection: Connection
     status: Status
     name: str = ""
+    chip: str = ""
     serial: str = ""
     identity: Identity | None = None
     others: tuple[Way, ...] = ()

@@ -1,4 +1,4 @@
-"""USB ids of serial ports: data, each with its source. Bridges are not boards: anything may sit behind one.
+"""USB ids of serial ports and boot loaders: data, each with its source. Bridges are no boards.
 
 Sources:
     AVR       arduino-core-avr 1.8.7, boards.txt (`vid.N`, `pid.N`)
@@ -8,6 +8,7 @@ Sources:
     LINUX     Linux, drivers/usb/serial: cp210x.c, ch341.c, ftdi_sio_ids.h, pl2303.h
     WCH       WCH's ch343ser_linux, driver/ch343.c
     RPI       raspberrypi/usb-pid, Readme.md
+    DFU       dfu-util 0.11, 60-dfu-util.rules
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class UsbId:
     types: tuple[str, ...]
     source: str
     remark: str = ""
+    chip: str = ""  # as `expected.chip` names it, where the device type has several
 
     @property
     def certain(self) -> bool:
@@ -66,32 +68,30 @@ def _bridges() -> Iterator[UsbId]:
         yield UsbId(vid, pid, name, Kind.BRIDGE, BEHIND_BRIDGES, source)
 
 
-_STK = ("arduino",)
-_NO_WAY = "no driver here speaks its boot loader's protocol (avr109)"
-_ARDUINO = 0x2341
-_ARDUINO_ORG = 0x2A03
+_ARDUINO, _ARDUINO_ORG = 0x2341, 0x2A03
+_LOADER = "its boot loader is another USB device, which is there for some seconds after a reset"
 
 
 def _arduinos() -> Iterator[UsbId]:
-    for vid, pid, name in (
-        (_ARDUINO, 0x0043, "Arduino Uno"),
-        (_ARDUINO, 0x0001, "Arduino Uno"),
-        (_ARDUINO_ORG, 0x0043, "Arduino Uno"),
-        (_ARDUINO, 0x0243, "Arduino Uno"),
-        (_ARDUINO, 0x006A, "Arduino Uno"),
-        (_ARDUINO, 0x0062, "Arduino Uno Mini"),
-        (_ARDUINO, 0x0010, "Arduino Mega 2560"),
-        (_ARDUINO, 0x0042, "Arduino Mega 2560"),
-        (_ARDUINO_ORG, 0x0010, "Arduino Mega 2560"),
-        (_ARDUINO_ORG, 0x0042, "Arduino Mega 2560"),
-        (_ARDUINO, 0x0210, "Arduino Mega 2560"),
-        (_ARDUINO, 0x0242, "Arduino Mega 2560"),
-        (_ARDUINO, 0x003F, "Arduino Mega ADK"),
-        (_ARDUINO, 0x0044, "Arduino Mega ADK"),
-        (_ARDUINO_ORG, 0x003F, "Arduino Mega ADK"),
-        (_ARDUINO_ORG, 0x0044, "Arduino Mega ADK"),
+    for vid, pid, name, chip in (
+        (_ARDUINO, 0x0043, "Arduino Uno", "atmega328p"),
+        (_ARDUINO, 0x0001, "Arduino Uno", "atmega328p"),
+        (_ARDUINO_ORG, 0x0043, "Arduino Uno", "atmega328p"),
+        (_ARDUINO, 0x0243, "Arduino Uno", "atmega328p"),
+        (_ARDUINO, 0x006A, "Arduino Uno", "atmega328p"),
+        (_ARDUINO, 0x0062, "Arduino Uno Mini", "atmega328p"),
+        (_ARDUINO, 0x0010, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO, 0x0042, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO_ORG, 0x0010, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO_ORG, 0x0042, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO, 0x0210, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO, 0x0242, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO, 0x003F, "Arduino Mega ADK", "atmega2560"),
+        (_ARDUINO, 0x0044, "Arduino Mega ADK", "atmega2560"),
+        (_ARDUINO_ORG, 0x003F, "Arduino Mega ADK", "atmega2560"),
+        (_ARDUINO_ORG, 0x0044, "Arduino Mega ADK", "atmega2560"),
     ):
-        yield UsbId(vid, pid, name, Kind.BOARD, _STK, "AVR")
+        yield UsbId(vid, pid, name, Kind.BOARD, ("arduino",), "AVR", chip=chip)
     for vid, pid, name in (
         (_ARDUINO, 0x0036, "Arduino Leonardo"),
         (_ARDUINO_ORG, 0x0036, "Arduino Leonardo"),
@@ -102,8 +102,9 @@ def _arduinos() -> Iterator[UsbId]:
         (_ARDUINO_ORG, 0x0041, "Arduino Yún"),
     ):
         # boards.txt lists both: the boot loader's PID, and with the highest bit set that of the running sketch
-        yield UsbId(vid, pid, f"{name} (boot loader)", Kind.BOARD, (), "AVR", _NO_WAY)
-        yield UsbId(vid, pid | 0x8000, name, Kind.BOARD, (), "AVR", _NO_WAY)
+        loader = f"{name} (boot loader)"
+        yield UsbId(vid, pid, loader, Kind.BOARD, ("arduino",), "AVR", _LOADER, chip="atmega32u4")
+        yield UsbId(vid, pid | 0x8000, name, Kind.BOARD, ("arduino",), "AVR", _LOADER, chip="atmega32u4")
 
 
 _BOOT0 = "BOOT0 must be high at a reset for its boot loader to answer"
@@ -122,25 +123,33 @@ def _st_links() -> Iterator[UsbId]:
         yield UsbId(0x0483, pid, name, Kind.BOARD, ("stm32",), source, _BOOT0)
 
 
-_PICO_APP = "its application runs: a run needs its drive, so name the folder where that appears as mount_point"
+_PICO_APP = "its application runs: its boot drive's folder has to be named as mount_point"
 
 
 def _others() -> Iterator[UsbId]:
     yield UsbId(0x303A, 0x1001, "Espressif USB-Serial/JTAG", Kind.BOARD, ("esp32c3", "esp32s3"), "OPENOCD")
     yield UsbId(0x303A, 0x1002, "Espressif ESP-USB-Bridge", Kind.BRIDGE, ESP, "OPENOCD")
-    for pid, name in (
-        (0x0005, "Raspberry Pi Pico, MicroPython"),
-        (0x000A, "Raspberry Pi Pico, application"),
-        (0x000B, "Raspberry Pi Pico, CircuitPython"),
+    for pid, name, device_type in (
+        (0x0005, "Raspberry Pi Pico, MicroPython", "pico"),
+        (0x0009, "Raspberry Pi Pico 2, application", "pico2"),
+        (0x000A, "Raspberry Pi Pico, application", "pico"),
+        (0x000B, "Raspberry Pi Pico, CircuitPython", "pico"),
     ):
-        yield UsbId(0x2E8A, pid, name, Kind.BOARD, ("pico",), "RPI", _PICO_APP)
-    yield UsbId(0x2E8A, 0x0009, "Raspberry Pi Pico 2, application", Kind.BOARD, (), "RPI", "no driver for the RP2350")
+        yield UsbId(0x2E8A, pid, name, Kind.BOARD, (device_type,), "RPI", _PICO_APP)
     yield UsbId(0x2E8A, 0x000C, "Raspberry Pi Debug Probe", Kind.BRIDGE, BEHIND_BRIDGES, "RPI")
 
 
 USB_IDS: tuple[UsbId, ...] = (*_bridges(), *_arduinos(), *_st_links(), *_others())
+"""Of serial ports."""
 
-_BY_ID = {(entry.vid, entry.pid): entry for entry in USB_IDS}
+USB_LOADERS: tuple[UsbId, ...] = (
+    UsbId(0x2E8A, 0x0003, "RP2040 in its boot loader", Kind.BOARD, ("pico-usb",), "RPI"),
+    UsbId(0x2E8A, 0x000F, "RP2350 in its boot loader", Kind.BOARD, ("pico2-usb",), "RPI"),
+    UsbId(0x0483, 0xDF11, "STM32 in its DFU boot loader", Kind.BOARD, (), "DFU", "no driver here speaks DFU"),
+)
+"""Of boot loaders without a serial port."""
+
+_BY_ID = {(entry.vid, entry.pid): entry for entry in (*USB_IDS, *USB_LOADERS)}
 
 
 def usb_id(vid: int | None, pid: int | None) -> UsbId | None:

@@ -72,6 +72,16 @@ class Machine:
             file.write(f"{device} {escaped} {kind} rw,nosuid 0 0\n")
         return folder
 
+    def usb_device(self, place: str, vid: int, pid: int, serial: str = "") -> Path:
+        """As the kernel tells of it: real folders below /sys/devices, links in /sys/bus/usb/devices."""
+        path = self.sysfs / "devices/pci0000:00/0000:00:14.0/usb1" / place
+        path.mkdir(parents=True)
+        told = {"idVendor": f"{vid:04x}", "idProduct": f"{pid:04x}", "busnum": "1", "devnum": "7", "serial": serial}
+        for name, value in told.items():
+            (path / name).write_text(value + "\n")
+        self._link(self.sysfs / "bus/usb/devices" / place, str(path))
+        return path
+
     def places(self, drives: Iterable[Path] = ()) -> Places:
         """Everything of this machine, and no network."""
         return Places(
@@ -82,4 +92,5 @@ class Machine:
             serial_links=self.links,
             mounts=self.mounts,
             sysfs=self.sysfs,
+            usb_nodes=self.dev / "bus/usb",
         )

@@ -55,6 +55,23 @@ def test_a_board_that_has_been_asked_is_pinned(tmp_path: Path):
     assert target["expected"] == {"mac": "24:0a:c4:00:00:01"}
 
 
+def test_which_of_a_types_chips_it_is_is_said_where_the_type_means_another():
+    assert "expected" not in pasted(board(chip="esp32"))[0]
+    assert pasted(board(chip="esp32s3"))[0]["expected"] == {"chip": "esp32s3"}
+
+
+def test_a_boot_loader_with_a_rate_of_its_own_is_reached_at_it():
+    (target,) = pasted(board(connection=Connection(port="/dev/ttyUSB0", flash_baudrate=57600)))
+    assert target["connection_info"] == {"port": "/dev/ttyUSB0", "flash_baudrate": 57600}
+    assert Target.model_validate(target).connection_info.flash_baudrate == 57600
+
+
+def test_a_mac_that_a_service_announces_pins_nothing():
+    """The run asks the board itself, which may say another one, or none."""
+    announced = board(connection=Connection(host="10.0.0.7"), serial="24:0a:c4:00:00:01")
+    assert "expected" not in as_yaml([announced], type_is_given=False)
+
+
 def test_what_nobody_has_identified_is_there_as_a_comment_only():
     unsure = board("", certain=False, candidates=("esp32", "arduino"), name="Silicon Labs CP210x bridge")
     text = as_yaml([unsure, board()], type_is_given=False)

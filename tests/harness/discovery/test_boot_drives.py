@@ -47,15 +47,36 @@ def test_a_drive_of_another_kind_of_board_is_told_by_its_model(machine: Machine)
     assert "no driver here for boot drives of this kind" in board.remarks
 
 
-def test_a_board_that_is_a_drive_and_a_serial_port_is_one_board(machine: Machine):
-    usb = machine.sysfs / "devices/pci0000:00/0000:00:14.0/usb1/1-1/1-1.2"
-    (usb / "1-1.2:1.2/host4/target4:0:0/4:0:0:0/block/sdb/sdb1").mkdir(parents=True)
+def drive_of(machine: Machine, usb: Path, name: str) -> None:
+    block = usb / "1-1.2:1.2/host4/target4:0:0/4:0:0:0/block/sdb/sdb1"
+    block.mkdir(parents=True)
     (machine.sysfs / "class/block").mkdir(parents=True)
-    (machine.sysfs / "class/block/sdb1").symlink_to(usb / "1-1.2:1.2/host4/target4:0:0/4:0:0:0/block/sdb/sdb1")
-    machine.mount("RPI-RP2", RP2, device="/dev/sdb1")
+    (machine.sysfs / "class/block/sdb1").symlink_to(block)
+    machine.mount(name, RP2, device="/dev/sdb1")
+
+
+def test_a_board_that_is_a_drive_and_a_serial_port_is_one_board(machine: Machine):
+    drive_of(machine, machine.usb_device("1-1.2", 0x239A, 0x00CB), "FEATHERBOOT")
     machine.plug_in("ttyACM0", (0x2E8A, 0x000A), serial="E66", location="1-1.2:1.0")
     (board,) = discover(places=machine.places(), lock_dir=machine.lock_dir)
     assert set(board.sources) == {"serial", "drive"}
+
+
+def test_a_boot_rom_and_its_drive_are_one_board(machine: Machine):
+    drive_of(machine, machine.usb_device("1-1.2", 0x2E8A, 0x0003, "E0C9125B0D9B"), "RPI-RP2")
+    (board,) = discover(places=machine.places(), lock_dir=machine.lock_dir)
+    assert set(board.sources) == {"usb", "drive"}
+    assert (board.connection.info, board.serial) == ({"usb": "1-1.2"}, "")
+    assert [way.connection.info for way in board.others] == [{"mount_point": str(machine.folder / "media/RPI-RP2")}]
+
+
+def test_a_boot_rom_with_a_serial_number_of_its_own_is_named_by_it(machine: Machine):
+    machine.usb_device("1-1.3", 0x2E8A, 0x000F, "9A1B2C3D4E5F6071")
+    machine.usb_device("1-1.4", 0x0483, 0xDF11, "FFFFFFFEFFFF")
+    machine.usb_device("1-1", 0x05E3, 0x0610)
+    dfu, pico2 = discover(places=machine.places(), lock_dir=machine.lock_dir)
+    assert pico2.connection.info == {"usb": "9A1B2C3D4E5F6071"}
+    assert "no driver here speaks DFU" in dfu.remarks
 
 
 def test_no_mount_table_is_no_drive(tmp_path: Path):
