@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from drivers import device_types
-from drivers.base import PortUnavailable, UnknownDeviceType
+from drivers import device_types, load_driver
+from drivers.base import Interface, PortUnavailable, UnknownDeviceType
 from harness.discovery import boards, probe
 from harness.discovery.boards import Board
+from harness.discovery.boot_drives import INFO_FILE
 from harness.discovery.providers import Places, Tell, look
 from harness.discovery.sighting import Connection, Found, Sighting, Status, Way
 from harness.locks import PortLock
@@ -92,7 +93,17 @@ def _asked(seen: Sequence[Board], asking: Probe, device_type: str | None, lock_d
 def _may_be_asked(board: Board, device_type: str | None) -> bool:
     first = board[0]
     return (
-        all(sighting.status is Status.AVAILABLE for sighting in board)
+        all(sighting.status is not Status.IN_USE for sighting in board)
+        and first.status is Status.AVAILABLE
         and bool(first.types)
         and (device_type is not None or not first.ask_only_if_named)
+        and _can_be_reached(first)
     )
+
+
+def _can_be_reached(sighting: Sighting) -> bool:
+    """A board on USB while it is in its boot loader, where a probe can leave it as it was."""
+    if load_driver(sighting.types[0]).interface is not Interface.USB:
+        return True
+    folder = sighting.connection.mount_point
+    return (Path(folder) / INFO_FILE).exists() if folder else bool(sighting.connection.usb)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import yaml
 
 from drivers import device_types, load_driver
-from drivers.base import Identity, Interface
+from drivers.base import Driver, Identity, Interface
 from harness.discovery.sighting import Found, Status, mac_of
 
 _NEEDED = {Interface.SERIAL: ("port",), Interface.NETWORK: ("host",), Interface.USB: ("mount_point", "usb")}
@@ -81,9 +81,17 @@ def _expected(board: Found) -> Iterator[tuple[str, str]]:
     serial = _proven_serial(board)
     if serial and driver.capabilities.has_serial:
         yield ("mac" if mac_of(serial) else "serial"), mac_of(serial) or serial
-    chip = board.identity.chip if board.identity else board.chip
-    if chip and not driver.matches(board.device_type, Identity(chip, "", "", 0)):
+    if chip := _chip(board, driver):
         yield "chip", chip
+
+
+def _chip(board: Found, driver: Driver) -> str:
+    """How a batch names its chip; "" where that is what its device type means anyway."""
+    identity, named = board.identity, board.chip
+    if identity and not driver.matches(named, identity):
+        named = identity.chip
+    means_it = named == board.device_type or driver.matches(board.device_type, Identity(named, "", "", 0))
+    return "" if means_it else named
 
 
 def _proven_serial(board: Found) -> str:

@@ -72,7 +72,10 @@ def _is_alive(note: Path) -> bool:
 
 
 def _as_json(offer: Offer) -> dict[str, object]:
-    return {"device_type": offer.device_type, "chip": offer.chip, "ports": offer.ports.model_dump()}
+    ports = offer.ports.model_dump()
+    if ports["mount_point"]:
+        ports["mount_point"] = str(Path(ports["mount_point"]).absolute())  # the reader may be in another folder
+    return {"device_type": offer.device_type, "chip": offer.chip, "ports": ports}
 
 
 def _read(note: Path) -> dict[str, Offer]:

@@ -96,6 +96,7 @@ def _with(board: Board, answer: dict[str, Any]) -> Board:
         types=(device_type,) if device_type else (),
         certain=bool(device_type),
         name=f"{identity.chip} {identity.revision}".strip(),
+        chip=str(answer["chip"]),
         serial=serial,
         identity=identity,
         remarks=remarks,

@@ -78,7 +78,12 @@ def _try_all(connection: Connection, types: Sequence[str], chip: str, seconds: f
         except (DeviceError, ValidationError) as error:
             failures.append(f"{driver.device_type}: {_message(error)}")
         else:
-            return {"identity": asdict(identity), **_rate(driver, attempt), **_named(identity, named)}
+            return {
+                "identity": asdict(identity),
+                "chip": attempt.chip,
+                **_rate(driver, attempt),
+                **_named(identity, named),
+            }
     return {"status": Status.NO_ANSWER, "remark": "; ".join(dict.fromkeys(failures))}
 
 
@@ -107,8 +112,10 @@ def _named(identity: Identity, protocol: Sequence[str]) -> Answer:
 
 
 def _identity(driver: Driver, connection: Connection, attempt: Attempt, seconds: float) -> Identity:
+    on_usb = driver.interface is Interface.USB
     link = Link(
-        port=connection.link_port,
+        # a board that is a drive is brought into its boot loader by this port, and nothing would bring it back
+        port="" if on_usb else connection.link_port,
         baudrate=_CONSOLE_BAUD,
         flash_baudrate=attempt.baud,
         chip=attempt.chip or driver.device_type,

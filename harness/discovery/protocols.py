@@ -35,7 +35,7 @@ class Attempt:
 _ORDER = (
     Attempt(ESP),
     Attempt(("arduino",), "atmega328p"),
-    Attempt(("arduino",), "atmega328p", 57600),  # the boot loader that Nanos had until 2018
+    Attempt(("arduino",), "nano", 57600),  # the boot loader that Nanos had until 2018, in a larger boot section
     Attempt(("arduino",), "atmega2560"),  # STK500v2
     Attempt(("stm32",)),
 )

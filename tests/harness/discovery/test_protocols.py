@@ -14,7 +14,7 @@ def test_behind_a_bridge_the_strongest_evidence_comes_first_and_a_lone_byte_last
     assert tried == [
         ("esp32", "", 115200),
         ("arduino", "atmega328p", 115200),
-        ("arduino", "atmega328p", 57600),
+        ("arduino", "nano", 57600),
         ("arduino", "atmega2560", 115200),
         ("stm32", "", 115200),
     ]
