@@ -6,13 +6,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import serial
 
+from drivers import device_types, load_driver
+from drivers.base import Interface
 from drivers.ports import closed_port
 from drivers.virtual.spec import BoardSpec
+from drivers.virtual.station import chips
 from harness.discovery import Found, Probe, Status, discover
+from harness.discovery.usb_ids import BEHIND_BRIDGES
 from tests.harness.discovery.benches import noted_bench
 from tests.harness.discovery.machine import Machine
 from tests.harness.test_locks import HOLD
@@ -71,6 +76,30 @@ def test_behind_a_bridge_whatever_is_there_answers(machine: Machine):
     assert told == {("esp32c3", MACS["A"], True), ("esp8266", MACS["B"], True)}
     assert [each.serial for each in only_c3.values()] == [MACS["A"]]
     assert list(only_c3) == ["esp32c3-" + MACS["A"].replace(":", "")]
+
+
+def test_whatever_is_behind_a_bridge_other_families_protocols_do_it_no_harm(machine: Machine):
+    """Every family that has a driver and a virtual board on a serial line here, each asked in all protocols before its
+    own; what their memories hold is what they held.
+    """
+    types = [
+        name
+        for name in device_types()
+        if name in chips() and name in BEHIND_BRIDGES and load_driver(name).interface is Interface.SERIAL
+    ]
+    boards = [BoardSpec(board_id=name, chip=name) for name in types]
+    with noted_bench(machine.bench, *boards, noted=False) as bench:
+        for number, name in enumerate(types):
+            machine.plug_in(f"ttyUSB{number}", serial=f"77{number}", device=bench.boards[name].pty)
+        before = memories(machine)
+        found = probed(machine)
+        assert memories(machine) == before
+    ports = {bench.boards[name].pty: name for name in types}
+    assert {ports[each.connection.port]: each.device_type for each in found.values()} == {name: name for name in types}
+
+
+def memories(machine: Machine) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in machine.bench.glob("*/*.bin")}
 
 
 def test_a_dead_board_does_not_hold_up_the_others_and_is_told(machine: Machine):
