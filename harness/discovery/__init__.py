@@ -65,21 +65,20 @@ def discover(
         seen = wanted(
             boards.group(sighting for board in _asked(seen, asking, device_type, lock_dir) for sighting in board)
         )
-    found = [boards.fold(board) for board in seen]
+    found = [boards.fold(board, device_type) for board in seen]
     return boards.name_all(found, known_ids({board.serial for board in found if board.serial}))
 
 
 def _checked(sighting: Sighting, lock_dir: Path | None) -> Sighting:
     """In use, where somebody holds one of the places by which runs lock it. Nothing is sent to it."""
     for place in dict.fromkeys(filter(None, (sighting.connection.place, *sighting.locks))):
-        lock = PortLock(place, "discover", "a look", lock_dir)
         try:
-            with lock:
+            with PortLock(place, "discover", "a look", lock_dir) as lock:
                 lock.acquire(0)
         except PortUnavailable as error:
             remark = error.message.partition("; waited")[0]
             return replace(sighting, status=Status.IN_USE, remarks=(*sighting.remarks, remark))
-        except ValueError:  # what looks like a URL and is none
+        except (ValueError, OSError):  # what looks like a URL and is none; a folder of locks that is not ours
             continue
     return sighting
 
@@ -103,7 +102,11 @@ def _may_be_asked(board: Board, device_type: str | None) -> bool:
 
 def _can_be_reached(sighting: Sighting) -> bool:
     """A board on USB while it is in its boot loader, where a probe can leave it as it was."""
-    if load_driver(sighting.types[0]).interface is not Interface.USB:
+    try:
+        interface = load_driver(sighting.types[0]).interface
+    except ImportError:  # the probe's own process will tell
+        return True
+    if interface is not Interface.USB:
         return True
     folder = sighting.connection.mount_point
     return (Path(folder) / INFO_FILE).exists() if folder else bool(sighting.connection.usb)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from harness.discovery.sighting import Connection, Found, Sighting, Status, Way
 
@@ -69,8 +70,6 @@ def narrowed(board: Board, known: Collection[str], wanted: str | None) -> Board:
 
 
 def _limited(sighting: Sighting, known: Collection[str], wanted: str | None) -> Sighting:
-    from dataclasses import replace
-
     types = tuple(name for name in sighting.types if name in known and wanted in (None, name))
     unknown = tuple(name for name in sighting.types if name not in known)
     remark = (f"no driver for {unknown[0]} is installed",) if sighting.certain and unknown else ()
@@ -79,16 +78,20 @@ def _limited(sighting: Sighting, known: Collection[str], wanted: str | None) -> 
     )
 
 
-def fold(board: Board) -> Found:
-    """What is true of one board; the sighting that knows most decides how it is reached. The id is not given yet."""
+def fold(board: Board, wanted: str | None = None) -> Found:
+    """What is true of one board; the sighting that knows most decides how it is reached. The id is not given yet.
+
+    It is of the type that it certainly has, or that who asks says it has.
+    """
     first = board[0]
     answer = next((sighting for sighting in board if sighting.identity is not None), None)
     types = answer.types if answer else first.types
-    device_type = types[0] if len(types) == 1 else ""
+    certain = len(types) == 1 and any(sighting.certain and types[0] in sighting.types for sighting in board)
+    device_type = types[0] if certain or (types and types[0] == wanted) else ""
     return Found(
         device_id=_first(sighting.device_id for sighting in board),
         device_type=device_type,
-        certain=bool(device_type) and any(sighting.certain and device_type in sighting.types for sighting in board),
+        certain=certain,
         candidates=() if device_type else types,
         connection=first.connection,
         status=Status.IN_USE if any(one.status is Status.IN_USE for one in board) and not answer else first.status,
@@ -98,8 +101,20 @@ def fold(board: Board) -> Found:
         identity=answer.identity if answer else None,
         others=_others(board),
         sources=tuple(dict.fromkeys(sighting.source for sighting in board)),
-        remarks=tuple(dict.fromkeys(remark for sighting in board for remark in sighting.remarks)),
+        remarks=tuple(dict.fromkeys((*_contradictions(board, answer), *_remarks(board)))),
     )
+
+
+def _remarks(board: Board) -> Iterable[str]:
+    return (remark for sighting in board for remark in sighting.remarks)
+
+
+def _contradictions(board: Board, answer: Sighting | None) -> Iterator[str]:
+    """Another board answers where one was said to be."""
+    for sighting in board if answer else ():
+        is_there = answer is not None and str(sighting.connection) == str(answer.connection)
+        if answer and is_there and sighting.certain and not set(sighting.types) & set(answer.types):
+            yield f"said to be {sighting.types[0]}, but {answer.name} answers"
 
 
 def _others(board: Board) -> tuple[Way, ...]:
@@ -119,8 +134,6 @@ def name_all(found: Sequence[Found], known_ids: Mapping[str, str]) -> list[Found
     """Each with an id: the one that the history knows its serial number by, else its owner's, else one made of what
     stays the same: the serial number, or the place. All differ, and are what a batch takes.
     """
-    from dataclasses import replace
-
     wanted = [_id_of(known_ids.get(board.serial) or board.device_id or _made(board)) for board in found]
     taken = set(wanted)
     seen: Counter[str] = Counter()

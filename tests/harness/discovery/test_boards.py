@@ -71,7 +71,7 @@ def test_grouping_boards_again_changes_nothing(seen: list[Sighting]):
 
 @given(st.lists(sightings(), max_size=10), st.sampled_from(TYPES))
 def test_what_is_found_of_one_type_can_be_of_that_type(seen: list[Sighting], wanted: str):
-    found = [fold(board) for one in group(seen) if (board := narrowed(one, TYPES, wanted))]
+    found = [fold(board, wanted) for one in group(seen) if (board := narrowed(one, TYPES, wanted))]
     assert all(board.device_type == wanted and not board.candidates for board in found)
 
 
@@ -94,7 +94,7 @@ def test_two_ways_to_one_board_are_one_board_with_the_surer_way_first():
     found = fold(board)
     assert (found.device_type, found.certain, str(found.connection)) == ("esphome", True, "10.0.0.7")
     assert [str(way.connection) for way in found.others] == ["/dev/ttyACM0"]
-    asked_for = fold(narrowed(board, ("esphome", "esp32c3", "esp32s3"), "esp32c3"))
+    asked_for = fold(narrowed(board, ("esphome", "esp32c3", "esp32s3"), "esp32c3"), "esp32c3")
     assert (asked_for.device_type, asked_for.certain, str(asked_for.connection)) == ("esp32c3", False, "/dev/ttyACM0")
 
 
@@ -108,6 +108,23 @@ def test_what_the_chip_says_wins_over_what_its_bridge_may_be():
     assert (found.device_type, found.certain, found.identity, found.candidates) == ("esp8266", True, identity, ())
     assert (found.connection, found.others) == (at, ())
     assert narrowed(board, TYPES, "esp32") == ()
+
+
+def test_another_board_than_the_one_that_is_said_to_be_there_is_told():
+    at = Connection(port="a")
+    identity = Identity("esp8266", "", "24:0a:c4:00:00:01", 0x400000)
+    said = sighting("port:a", source="bench", connection=at, types=("esp32",), certain=True)
+    answer = sighting(
+        "port:a", source="probe", connection=at, types=("esp8266",), certain=True, identity=identity, name="esp8266"
+    )
+    found = fold(group([said, answer])[0])
+    assert (found.device_type, found.remarks) == ("esp8266", ("said to be esp32, but esp8266 answers",))
+
+
+def test_what_may_be_of_one_type_only_is_not_of_it_unless_that_is_said():
+    server = (sighting("host:a", source="mdns", connection=Connection(host="10.0.0.9"), types=("smp",)),)
+    assert (fold(server).device_type, fold(server).candidates) == ("", ("smp",))
+    assert (fold(server, "smp").device_type, fold(server, "smp").certain) == ("smp", False)
 
 
 def answered(port: str, serial: str, realm: str = "") -> Sighting:
@@ -149,7 +166,7 @@ def test_a_board_that_runs_know_keeps_its_name():
 
 def test_ids_are_made_of_what_stays_the_same():
     def named(**more: object) -> str:
-        return name_all([fold((sighting("a", **more),))], {})[0].device_id
+        return name_all([fold((sighting("a", certain="types" in more, **more),))], {})[0].device_id
 
     by_path = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:3.4.1:1.0-port0"
     by_id = "/dev/serial/by-id/usb-FTDI_Quad_RS232-HS_FT1-if02-port0"

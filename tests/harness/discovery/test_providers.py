@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from drivers.base import UnknownDeviceType
-from harness.discovery import discover
+from harness.discovery import Probe, Status, discover
 from tests.harness.discovery.machine import Machine
 
 
@@ -44,6 +44,21 @@ def test_a_labs_own_inventory_names_boards_that_are_merged_with_what_is_seen(mac
     (board,) = discover(places=machine.places(), lock_dir=machine.lock_dir)
     assert (board.device_id, board.device_type, board.certain) == ("SHELF_3", "esp8266", True)
     assert set(board.sources) == {"inventory", "serial"}
+
+
+def test_a_port_that_is_nothing_at_all_is_listed_and_stops_nothing(machine: Machine, install):
+    install(
+        "odd_ports",
+        """
+        from harness.discovery import Connection, Sighting
+
+        def look(places):
+            yield Sighting("odd", frozenset({"odd"}), Connection(port="rfc2217://host:port"), ("esp32",), certain=True)
+        """,
+    )
+    (board,) = discover(places=machine.places(), asking=Probe(5.0), lock_dir=machine.lock_dir)
+    assert (board.status, board.identity) == (Status.NO_ANSWER, None)
+    assert board.remarks
 
 
 @pytest.mark.parametrize("source", ["1 / 0", "def look(places):\n    raise RuntimeError('no\\nnetwork')", "look = 7"])
