@@ -44,7 +44,7 @@ def pasted(*boards: Found, type_is_given: bool = False) -> list[dict]:
 @pytest.mark.parametrize("device_type", device_types())
 def test_a_batch_takes_a_target_of_each_device_type(tmp_path: Path, device_type: str):
     """Whatever the firmware is said to be wrong with: it is another board's."""
-    batch = "name: Pasted\nversion: '1.2.0'\nfirmware_file: app.bin\n" + as_yaml(
+    batch = "name: Pasted\nversion: '1.2.0'\nexpect: {require_version: false}\nfirmware_file: app.bin\n" + as_yaml(
         [board(device_type)], type_is_given=False
     )
     problems = Lab(tmp_path).problems(batch)
