@@ -96,7 +96,7 @@ def discover_command(
     elif form == "yaml" and found:
         click.echo(as_yaml(found, type_is_given=device_type is not None), nl=False)
     elif found:
-        _show(found)
+        _show(found, asked=probe)
     if not found:
         click.echo(_NOTHING, err=True)
         sys.exit(NOTHING_FOUND)
@@ -114,7 +114,7 @@ def _known_ids(site: Path | None, serials: Iterable[str]) -> Mapping[str, str]:
         return {}
 
 
-def _show(found: Sequence[Found]) -> None:
+def _show(found: Sequence[Found], *, asked: bool) -> None:
     """A line for each board; what is to be said of several is said once, below."""
     show(("device", "type", "status", "where"), (_row(board) for board in found))
     notes: dict[str, list[str]] = {}
@@ -123,7 +123,7 @@ def _show(found: Sequence[Found]) -> None:
             notes.setdefault(note, []).append(board.device_id)
     for note, device_ids in notes.items():
         click.echo(f"{', '.join(device_ids)}: {note}")
-    if any(board.candidates for board in found):
+    if not asked and any(board.candidates for board in found):
         click.echo("--probe asks boards who they are")
 
 

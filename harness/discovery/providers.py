@@ -80,7 +80,7 @@ def look(places: Places, tell: Tell) -> list[Sighting]:
         try:
             seen += provider(places)
         except mdns.NoMulticast as error:
-            tell(f"boards on the network were not looked for: {plain(str(error))} (--no-network says so beforehand)")
+            tell(f"boards on the network were not looked for: {plain(str(error))} (--no-network leaves them out)")
         except Exception as error:  # noqa: BLE001  (a third party's may raise anything, and must not hide other boards)
             tell(f"discovery by {name!r} failed: {type(error).__name__}: {plain(str(error))}")
     return seen
