@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from harness.journal import Kind, read
+from harness.run_reader import run_facts
 from harness.runs import RunFolder
 from tests.e2e.project import Project, Result
 
@@ -142,6 +145,49 @@ def test_the_first_signal_starts_no_further_board_and_finishes_those_that_are_be
     assert "no further device is started" in result.output
     skipped = junit_cases(result)["ESP32_004"].find("skipped")
     assert "the run was stopped by" in skipped.get("message")
+
+
+def start_in_a_terminal(project: Project) -> tuple[subprocess.Popen[str], int]:
+    """The same as `start`, with the end of its terminal that a person looks at; closing it closes the terminal."""
+    project.write_batch(boards=BOARDS, faults={"ESP32_002": [{"fault": "slow-erase", "seconds": 6, "times": 1}]})
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    process = project.start("fleet.yaml", "-n", "2", terminal=theirs)
+    os.close(theirs)
+    wait_until(lambda: look_at(ours) and phase_of(project, "ESP32_002") == "flash", process)
+    return process, ours
+
+
+def look_at(terminal: int) -> bool:
+    """What nobody reads would fill it, and then hold up the run."""
+    with suppress(BlockingIOError):
+        os.read(terminal, 1 << 16)
+    return True
+
+
+def test_a_terminal_that_is_closed_cuts_no_write(project: Project):
+    process, terminal = start_in_a_terminal(project)
+    os.close(terminal)
+    result = Result(process.wait(timeout=120), "", project)
+    assert result.returncode == 2
+    outcomes = result.outcomes()
+    assert outcomes["ESP32_002"] == "updated"
+    assert outcomes["ESP32_004"] == "not-run"
+    assert result.device("ESP32_004")["reason"] == "the run was stopped by the end of its terminal"
+    assert project.flash("ESP32_002") == project.new_flash("ESP32_002")
+    assert set(junit_cases(result)) == set(BOARDS)
+    assert result.folder.html.exists()
+
+
+def test_a_terminal_that_is_closed_after_ctrl_c_is_no_second_one(project: Project):
+    process, terminal = start_in_a_terminal(project)
+    os.killpg(process.pid, signal.SIGINT)
+    folder = RunFolder(project.path / "runs" / "latest")
+    wait_until(lambda: look_at(terminal) and run_facts(folder).rollout.halted, process)
+    os.close(terminal)
+    result = Result(process.wait(timeout=120), "", project)
+    assert result.returncode == 2
+    assert result.outcomes()["ESP32_002"] == "updated"
 
 
 def test_the_second_ctrl_c_leaves_all_reports_and_names_the_board_that_was_being_written(project: Project):
