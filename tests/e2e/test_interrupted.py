@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import time
@@ -229,6 +230,15 @@ def test_after_x_the_boards_that_are_being_written_are_finished_and_no_other_is_
     assert junit_cases(result)["ESP32_004"].find("skipped").get("message") == "the run was stopped by -x"
 
 
+BROKEN_BY_A_DEATH = """
+pytest_plugins = ["harness.plugin"]
+
+def pytest_testnodedown(error):
+    if error:
+        raise RuntimeError("the lab's dashboard is down")
+"""
+
+
 BROKEN_HOOK = """
 pytest_plugins = ["harness.plugin"]
 
@@ -236,6 +246,69 @@ def pytest_runtest_logreport(report):
     if "ESP32_001" in report.nodeid and report.when == "call" and hasattr(report, "node"):
         raise RuntimeError("the lab's dashboard is down")
 """
+
+
+def test_a_fault_of_the_controller_does_not_wait_for_a_worker_that_is_dead(project: Project):
+    (project.path / "conftest.py").write_text(BROKEN_BY_A_DEATH)
+    process = start(project, "-n", "2", times=2)
+    os.kill(worker_of(project, "ESP32_002"), signal.SIGKILL)
+    result = finish(project, process)
+    assert result.returncode == 3, result.output
+    assert result.outcomes()["ESP32_002"] == "emergency"
+    assert "ESP32_002" in result.output[result.output.index("BOARDS IN AN UNKNOWN STATE") :]
+
+
+SHUFFLED = """
+import os
+import random
+
+pytest_plugins = ["harness.plugin"]
+
+def pytest_collection_modifyitems(items):
+    random.Random(os.getpid()).shuffle(items)
+"""
+
+
+def test_workers_that_collect_in_different_orders_flash_no_wrong_board_and_leave_no_device_untold(project: Project):
+    boards = tuple(f"ESP32_{n:03}" for n in range(1, 9))  # two orders of eight are alike once in 40,000 times
+    (project.path / "conftest.py").write_text(SHUFFLED)
+    project.write_batch(boards=boards, faults=dict.fromkeys(boards, [{"fault": "slow-erase", "seconds": 6}]))
+    process = project.start("fleet.yaml", "-n", "2")
+    wait_until(lambda: "flash" in [phase_of(project, board) for board in boards], process)
+    first = next(board for board in boards if phase_of(project, board) == "flash")
+    os.kill(worker_of(project, first), signal.SIGKILL)
+    result = finish(project, process)
+    assert result.returncode == 1, result.output
+    assert "INTERNALERROR" not in result.output
+    assert "has collected other devices, or in another order, than the first worker: it is not used" in result.output
+    assert result.outcomes() == {board: "emergency" if board == first else "not-run" for board in boards}
+    for board in set(boards) - {first}:
+        assert result.device(board)["reason"] == "no worker process was left for it"
+
+
+DISK_FULL_AT_THE_END = """
+import resource
+import pytest
+
+pytest_plugins = ["harness.plugin"]
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    return (yield)
+"""
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_the_last_words_and_no_success(project: Project):
+    (project.path / "conftest.py").write_text(DISK_FULL_AT_THE_END)
+    project.write_batch(boards=BOARDS[:2])
+    result = project.run("fleet.yaml", "-n", "2")
+    assert result.returncode == 1, result.output
+    assert "Traceback" not in result.output
+    assert "boards: 2 on 1.2.0 (updated)" in result.output
+    for name in ("report.html", "report.json", "junit.xml"):
+        assert re.search(rf"{name} was not written.*File too large", result.output), name
 
 
 def test_a_hook_of_the_lab_that_fails_cuts_no_write(project: Project):
