@@ -12,6 +12,7 @@ from drivers.virtual.spec import BenchSpec
 from harness import runs
 from harness.batch import BatchFileError
 from harness.config import SITE_FILE
+from harness.control import Control
 from harness.journal import JournalBusy
 from harness.plan import Overrides, load_plan
 from harness.run_log import RunLog
@@ -87,6 +88,10 @@ def _resumed(config: pytest.Config, path: Path) -> BatchRun:
         raise pytest.UsageError(f"--resume: {error}") from error
     if plan.batch_file != path:
         raise pytest.UsageError(f"--resume: run {folder.run_id} is one of {plan.batch_file}")
+    if not path.exists():  # each of xdist's workers would end at once, and pytest by an internal error
+        raise pytest.UsageError(
+            f"--resume: {path} is gone. pytest needs a file of that name, of which nothing will be read: touch {path}"
+        )
     return BatchRun(path, plan, worker="main", run_folder=folder, resumed=True)
 
 
@@ -125,6 +130,7 @@ def start(config: pytest.Config) -> Started:
     try:
         folder = run.run_folder or runs.create(run.plan.runs_dir, run.batch_file)
         log = RunLog(folder)
+        Control(folder.control).clear()
         folder.check_images(run.plan) if run.resumed else folder.keep_images(run.plan)
         planned = run.plan if run.resumed else run.plan.left_by(_left_half_written(run.plan))
         bench = _start_bench(planned, config.rootpath, keep=run.resumed)

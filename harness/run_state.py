@@ -33,7 +33,7 @@ class RunState:
 
     def choose(self, device_ids: Sequence[str]) -> tuple[str, ...]:
         """These are part of the run, -k and the like have left the others out; a run that goes on has chosen before."""
-        chosen = self._facts.chosen or tuple(device_ids)
+        chosen = tuple(device_ids) if self._facts.chosen is None else self._facts.chosen
         self._facts = replace(self._facts, chosen=chosen)
         return chosen
 

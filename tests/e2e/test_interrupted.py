@@ -272,7 +272,7 @@ def pytest_collection_modifyitems(items):
 def test_workers_that_collect_in_different_orders_flash_no_wrong_board_and_leave_no_device_untold(project: Project):
     boards = tuple(f"ESP32_{n:03}" for n in range(1, 9))  # two orders of eight are alike once in 40,000 times
     (project.path / "conftest.py").write_text(SHUFFLED)
-    project.write_batch(boards=boards, faults=dict.fromkeys(boards, [{"fault": "slow-erase", "seconds": 6}]))
+    project.write_batch(boards=boards, faults={board: [{"fault": "slow-erase", "seconds": 6}] for board in boards})
     process = project.start("fleet.yaml", "-n", "2")
     wait_until(lambda: "flash" in [phase_of(project, board) for board in boards], process)
     first = next(board for board in boards if phase_of(project, board) == "flash")

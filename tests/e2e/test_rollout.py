@@ -211,6 +211,7 @@ def test_a_rollout_that_a_gate_had_failed_stays_so_however_often_it_is_resumed(p
     assert result.returncode == 1, result.output
     assert (result.outcomes()["ESP32_001"], result.outcomes()["ESP32_002"]) == ("updated", "restored")
     assert "not restored: its turn never came" in result.output
+    assert "go on with it: pytest" in batch_flash(project, "status").stdout
 
     result = project.run(*resumed)
     assert result.returncode == 1, result.output
@@ -225,6 +226,7 @@ def test_a_rollout_that_a_gate_had_failed_stays_so_however_often_it_is_resumed(p
     assert result.report["failed"].startswith("wave 2 failed: success_threshold")
     assert result.device("ESP8266_002")["reason"] == result.report["failed"]
     assert [wave["status"] for wave in result.report["waves"]] == ["passed", "failed", "waiting"]
+    assert "go on with it" not in batch_flash(project, "status").stdout, "there is nothing left to do"
 
 
 def in_two_waves(project: Project, **keys: object) -> subprocess.Popen[str]:
