@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from drivers.virtual.client import Bench, BenchError
 from drivers.virtual.spec import BenchSpec
 from harness import runs
 from harness.batch import BatchFileError
+from harness.clock import Clock
 from harness.config import SITE_FILE
 from harness.control import Control
 from harness.journal import JournalBusy
@@ -34,6 +35,7 @@ class BatchRun:
     run_folder: RunFolder | None = None
     bench: Bench | None = None
     resumed: bool = False
+    clock: Clock = field(default_factory=Clock.by_the_wall)
 
     @property
     def folder(self) -> RunFolder:
@@ -129,7 +131,7 @@ def start(config: pytest.Config) -> Started:
     run = run_of(config)
     try:
         folder = run.run_folder or runs.create(run.plan.runs_dir, run.batch_file)
-        log = RunLog(folder)
+        log = RunLog(folder, run.clock)
         Control(folder.control).clear()
         folder.check_images(run.plan) if run.resumed else folder.keep_images(run.plan)
         planned = run.plan if run.resumed else run.plan.left_by(_left_half_written(run.plan))
@@ -183,10 +185,12 @@ def join(config: pytest.Config, workerinput: dict[str, object]) -> None:
     if plan.computed_digest() != workerinput["batch_flash_digest"]:
         raise pytest.UsageError(f"{folder.plan_file} is not the plan of this run")
     config.option.maxfail = 0  # the controller counts; pytest would end this worker, and xdist the others
-    config.stash[_KEY] = BatchRun(Path(plan.batch_file), plan, str(workerinput["workerid"]), folder)
+    clock = Clock(float(str(workerinput["batch_flash_clock"])))
+    config.stash[_KEY] = BatchRun(Path(plan.batch_file), plan, str(workerinput["workerid"]), folder, clock=clock)
 
 
 def describe_to_worker(run: BatchRun, workerinput: dict[str, object]) -> None:
     """On the controller: what `join` needs."""
     workerinput["batch_flash_run"] = str(run.folder.path)
     workerinput["batch_flash_digest"] = run.plan.digest
+    workerinput["batch_flash_clock"] = run.clock.ahead_s

@@ -93,7 +93,7 @@ class Controller:
         self._state = state
         self._maxfail: int = config.stash[_MAXFAIL]
         self._failures = 0
-        self._since = time.time()
+        self._since = started.run.clock()
         self._nodes: list[WorkerController] = []
         self._alive: set[str] = set()  # the workers that are up, or coming up
         self._node_of: dict[str, object] = {}
@@ -234,7 +234,7 @@ class Controller:
         reporter._show_progress_info = False  # its percentage would be written into ours
         writer = self._config.get_terminal_writer()
         journals = {d.device_id: self._run.folder.journal(d.device_id) for d in self._state.record().devices}
-        live = LiveView(journals, len(journals), writer._file, writer.hasmarkup, since=self._since)
+        live = LiveView(journals, len(journals), writer._file, writer.hasmarkup, self._run.clock, self._since)
         live.start()
         return live
 

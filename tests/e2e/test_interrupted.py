@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.journal import Kind, read
-from harness.run_reader import run_facts
+from harness.run_reader import run_facts, run_record
 from harness.runs import RunFolder
 from tests.e2e.project import Project, Result
 
@@ -105,6 +105,8 @@ def test_a_device_at_which_two_workers_die_is_left_alone_named_and_in_quarantine
     assert result.folder.html.read_text().count("ESP32_002") > 1
     block = result.output[result.output.index("BOARDS IN AN UNKNOWN STATE") :]
     assert "ESP32_002" in block
+    later = run_record(result.folder, result.folder.load_plan(), is_live=False)
+    assert [each.reason for each in later.emergencies] == ["its worker process died during flash"]
     suite = next(ET.parse(project.path / "pytest-junit.xml").getroot().iter("testsuite"))
     assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
     assert "ESP32_002 is in quarantine from now on" in result.output

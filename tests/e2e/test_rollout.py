@@ -252,6 +252,34 @@ def test_a_wave_that_passed_soaks_before_the_next_one_starts(project: Project):
     assert second["status"] == "passed"
 
 
+A_CLOCK_THAT_IS_SET = """
+import pathlib
+import time
+
+pytest_plugins = ["harness.plugin"]
+ahead, real = pathlib.Path(__file__).with_name("ahead"), time.time
+time.time = lambda: real() + (float(ahead.read_text()) if ahead.exists() else 0)
+"""
+
+
+def test_a_clock_that_is_set_during_a_run_lengthens_no_soak_and_fails_no_gate_on_times(project: Project):
+    (project.path / "conftest.py").write_text(A_CLOCK_THAT_IS_SET)
+    process = in_two_waves(
+        project,
+        soak=1.5,
+        performance_thresholds={"max_flash_time": 60, "min_flash_time": 0.0001},
+        faults={"ESP32_002": [{"fault": "slow-erase", "seconds": 1, "times": 1}]},
+    )
+    wait_until(lambda: first_wave_is(project, WaveStatus.SOAKING), process)
+    (project.path / "ahead").write_text("-3600")
+    wait_until(lambda: phase_of(project, "ESP32_002") == "flash", process)
+    (project.path / "ahead").write_text("3600")
+    result = finish(project, process)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(PAIR, "updated")
+    assert 0 < result.report["summary"]["total_time"] < 3600
+
+
 def test_a_wave_that_awaits_approval_goes_on_when_it_is_approved(project: Project):
     process = in_two_waves(project, soak=0.5, approve=True)
     wait_until(lambda: first_wave_is(project, WaveStatus.AWAITING_APPROVAL), process)
