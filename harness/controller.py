@@ -282,6 +282,8 @@ class Controller:
             self._let_running_devices_end()
         self._stop_requests.restore()
         self._end_workers()
+        if self._state.interrupted:  # by the second signal, say, before anybody had heard of the first
+            self._steering.halt(self._state.interrupted)
         self._heartbeat.stop()
         if self._live is not None:
             self._live.stop()
@@ -307,7 +309,7 @@ class Controller:
 
     def _why_open(self, device_id: str) -> str:
         if self._state.interrupted or self._steering.finished:
-            return self._state.interrupted or self._steering.reason(device_id)
+            return self._steering.reason(device_id) or self._state.interrupted
         return "no worker process was left for it" if self._steering.begun else "the run ended before it"
 
     def _exit_status(self, session: pytest.Session, record: RunRecord) -> int:

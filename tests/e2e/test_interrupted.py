@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.journal import Kind, read
+from harness.ledger import Ledger
 from harness.run_reader import run_facts, run_record
 from harness.runs import RunFolder
 from tests.e2e.project import Project, Result
@@ -148,6 +149,17 @@ def test_the_first_signal_starts_no_further_board_and_finishes_those_that_are_be
     assert "no further device is started" in result.output
     skipped = junit_cases(result)["ESP32_004"].find("skipped")
     assert "the run was stopped by" in skipped.get("message")
+
+
+def test_a_board_in_quarantine_is_not_said_to_have_been_kept_from_starting_by_a_signal(project: Project):
+    ledger = project.path / "runs" / "ledger.sqlite"
+    ledger.parent.mkdir()
+    Ledger(ledger).quarantine("ESP32_004", "an-earlier-run", "it smokes", 0.0)
+    process = start(project, "-n", "2", times=1)
+    os.killpg(process.pid, signal.SIGTERM)
+    result = finish(project, process)
+    assert result.returncode == 2, result.output
+    assert result.device("ESP32_004")["reason"].startswith("in quarantine: it smokes")
 
 
 def start_in_a_terminal(project: Project) -> tuple[subprocess.Popen[str], int]:
