@@ -124,7 +124,8 @@ class Project:
 
     def start(self, *arguments: str, terminal: int | None = None) -> subprocess.Popen[str]:
         """A run in the background, in a process group of its own; on that terminal (a descriptor), or on a pipe."""
-        on_terminal = ("setsid", "--ctty") if terminal is not None else ()
+        # What runs under nohup, as the tests themselves may, has SIGHUP ignored, and every run would inherit that.
+        on_terminal = ("setsid", "--ctty", "env", "--default-signal=HUP") if terminal is not None else ()
         return subprocess.Popen(
             # Hypothesis' plugin imports all of Hypothesis at the end of every worker: a second of CPU each
             [*on_terminal, sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", *arguments],
