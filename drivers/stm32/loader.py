@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import serial
 
 from drivers.stm32 import protocol
-from drivers.stm32.protocol import Abilities, BadAnswer, Command, NoAnswer, Refused
+from drivers.stm32.protocol import Abilities, Command, NoAnswer
 
 _ANSWER_S = 2.0  # the boot loader answers within milliseconds; USB adapters and networks take the rest
 _QUIET_S = 0.03  # nothing follows the ACK of a boot loader, while an application that prints a "y" (0x79) goes on
@@ -126,6 +126,3 @@ class Loader:
         if self._trace:
             self._trace(f"> {data.hex(' ')}")
         self._port.write(data)
-
-
-__all__ = ["BadAnswer", "Loader", "NoAnswer", "Refused"]

@@ -25,6 +25,10 @@ _BUILT_IN: Mapping[str, str] = {
     "esp32s3": "drivers.virtual.esp.station:station",
     "esp32c3": "drivers.virtual.esp.station:station",
     "esp8266": "drivers.virtual.esp.station:station",
+    "stm32": "drivers.virtual.stm32.station:station",
+    "stm32f103": "drivers.virtual.stm32.station:station",
+    "stm32f407": "drivers.virtual.stm32.station:station",
+    "stm32g071": "drivers.virtual.stm32.station:station",
 }
 
 

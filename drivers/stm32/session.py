@@ -1,0 +1,247 @@
+"""One board's port, from the identity check to the last reset. See `drivers.base.Session` for the contract.
+
+The boot loader keeps its place in the protocol until a reset: after an error there is no way back into step but one,
+so that `connect` always resets. Where no line of the adapter can do that, it opens the port anew and knocks until
+somebody has pressed RESET.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import serial
+
+from drivers.base import ConnectionLost, DeviceError, Identity, Link, Log, Progress, Region, Segment, WrongBoard
+from drivers.stm32 import signature
+from drivers.stm32.errors import protected, translate
+from drivers.stm32.lines import Adapter, Stm32Options
+from drivers.stm32.loader import Loader
+from drivers.stm32.parts import PARTS, Part
+from drivers.stm32.protocol import MAX_BLOCK, LoaderError, Refused
+from drivers.stm32.sectors import FLASH_BASE, Sector
+from drivers.stm32.writing import write_segments
+
+_ATTEMPTS = 5  # resets; each with three knocks, since a boot loader listens 10 to 300 ms after its reset (AN2606)
+_KNOCKS_S = (0.1, 0.3, 0.6)
+_MANUAL_KNOCK_S = 1.0
+_RATES = (115200, 57600, 38400, 19200, 9600)  # AN2606 promises none above 115200
+_REOPEN_PAUSE_S = 0.1
+
+
+class Stm32Session:
+    """A session has a loader or it has none; every error and every time limit leaves it without."""
+
+    def __init__(self, link: Link, options: Stm32Options, log: Log) -> None:
+        self._link = link
+        self._log = log
+        self._flash_baud = link.flash_baudrate
+        self._adapter = Adapter(link, options, log)
+        self._connected: Loader | None = None
+        self._sectors: tuple[Sector, ...] = ()
+        self._part: Part | None = None
+
+    @property
+    def flash_baudrate(self) -> int:
+        return self._flash_baud
+
+    def connect(self) -> Identity:
+        with self._translated("connect"):
+            self._connected = None
+            loader = self._enter_loader()
+            identity = self._identify(loader)
+            self._connected = loader
+            return identity
+
+    def _enter_loader(self) -> Loader:
+        if self._adapter.can_reset:
+            return self._reset_into_loader()
+        return self._wait_for_hand()
+
+    def _reset_into_loader(self) -> Loader:
+        port = self._adapter.for_loader(self._flash_baud)
+        deadline = time.monotonic() + self._link.connect_timeout_s
+        for _ in range(_ATTEMPTS):
+            self._adapter.reset(into_loader=True)
+            loader = self._loader_on(port)
+            if self._answers(loader):
+                return loader
+            if time.monotonic() >= deadline:
+                break
+        raise ConnectionLost(
+            "connect: no boot loader answers after a reset",
+            advice="Check power and cable, that the board's BOOT0 and NRST hang on the lines that `options` name, and "
+            "that BOOT0 counts (nBOOT_SEL on G0, nSWBOOT0 on L4 and G4).",
+        )
+
+    def _answers(self, loader: Loader) -> bool:
+        for knock_s in _KNOCKS_S:
+            time.sleep(knock_s / 2)
+            # One answered knock is enough; an unanswered one came before the boot loader listened.
+            if loader.sync(knock_s) and self._introduces_itself(loader):
+                return True
+        return False
+
+    def _wait_for_hand(self) -> Loader:
+        self._adapter.reopen()
+        port = self._adapter.for_loader(self._flash_baud)
+        loader = self._loader_on(port)
+        deadline = time.monotonic() + self._link.connect_timeout_s
+        told = False
+        while time.monotonic() < deadline:
+            if loader.sync_without_reset(_MANUAL_KNOCK_S) and self._introduces_itself(loader):
+                return loader
+            if not told:
+                self._log("no boot loader answers: set BOOT0 to 1 and press RESET")
+                told = True
+        raise ConnectionLost(
+            f"connect: no boot loader answered within {self._link.connect_timeout_s:g} s",
+            advice="No line of the adapter resets this board: set BOOT0 to 1 and press RESET before the run, or name "
+            "reset_line and boot0_line in `options`.",
+        )
+
+    def _loader_on(self, port: serial.Serial) -> Loader:
+        return Loader(port, self._log if self._link.trace else None)
+
+    @staticmethod
+    def _introduces_itself(loader: Loader) -> bool:
+        """Whether it is a boot loader indeed: an application that prints "y" has sent a perfect ACK."""
+        try:
+            loader.get()
+        except LoaderError:
+            return False
+        return True
+
+    def _identify(self, loader: Loader) -> Identity:
+        product_id = loader.product_id()
+        part = PARTS.get(product_id)
+        if part is None:
+            raise WrongBoard(f"product id {product_id:#05x} is none that this driver knows")
+        self._refuse_protected(loader)
+        electronic = signature.read(loader, part)
+        layout = signature.layout(loader, part, electronic.flash_size)
+        self._part, self._sectors = part, layout.sectors(electronic.flash_size)
+        return Identity(
+            chip=part.name,
+            revision=loader.abilities.version_text,
+            serial=electronic.uid,
+            flash_size=electronic.flash_size,
+            flash_base=FLASH_BASE,
+        )
+
+    @staticmethod
+    def _refuse_protected(loader: Loader) -> None:
+        """A protected chip answers who it is, and refuses to read (AN3155, 3.4): found before anything is begun."""
+        try:
+            loader.read(FLASH_BASE, 4)
+        except Refused as refused:
+            if refused.at_command:
+                raise protected("identify") from refused
+            raise
+
+    def digest(self, region: Region) -> str:
+        raise DeviceError(f"the boot loader can not hash {region.size} bytes; `can_hash` is not declared")
+
+    def read(self, region: Region, progress: Progress) -> bytes:
+        with self._translated(f"read {region.size} bytes at {region.address:#x}"):
+            pieces: list[bytes] = []
+            for piece in _pieces(region):
+                pieces.append(self._loader.read(piece.address, piece.size))
+                progress(piece.end - region.address, region.size)
+            return b"".join(pieces)
+
+    def holds(self, segment: Segment) -> bool:
+        with self._translated(f"compare {len(segment.data)} bytes at {segment.address:#x}"):
+            return all(self._holds(piece, segment) for piece in _pieces(segment.region))
+
+    def _holds(self, piece: Region, segment: Segment) -> bool:
+        offset = piece.address - segment.address
+        return self._loader.read(piece.address, piece.size) == segment.data[offset : offset + piece.size]
+
+    def installed_version(self, address: int) -> str | None:  # noqa: ARG002
+        """No convention says where STM32 firmware keeps its version."""
+        return None
+
+    def write(self, segments: Sequence[Segment], progress: Progress) -> None:
+        size = sum(len(segment.data) for segment in segments)
+        with self._translated(f"write {size} bytes"):
+            loader = self._loader
+            assert self._part is not None, "a loader is only there with its part"
+            write_segments(loader, self._part, self._sectors, segments, progress, self._log)
+
+    def reset(self) -> None:
+        with self._translated("reset"):
+            if self._adapter.can_reset:
+                self._reset_by_lines()
+            else:
+                self._start_by_command()
+            self._connected = None
+
+    def _reset_by_lines(self) -> None:
+        port = self._adapter.for_console()  # first, so that nothing of the boot output is lost
+        port.reset_input_buffer()
+        self._adapter.reset(into_loader=False)
+
+    def _start_by_command(self) -> None:
+        if self._connected is None:
+            self._log("no line resets this board: it stays as it is, unless opening its port resets it")
+            self._adapter.reopen()
+        else:
+            self._connected.go(FLASH_BASE)
+        self._adapter.for_console()
+
+    def confirm(self) -> None:
+        """There is no probation: what is in flash is what runs."""
+
+    def revert(self, version: str | None) -> bool:  # noqa: ARG002
+        return False
+
+    def read_console(self, timeout_s: float) -> bytes:
+        with self._translated("read the console"):
+            port = self._adapter.for_console()
+            port.timeout = timeout_s
+            first = bytes(port.read(1))
+            return first + bytes(port.read(port.in_waiting)) if first else b""
+
+    def write_console(self, data: bytes) -> None:
+        with self._translated("write to the console"):
+            self._adapter.for_console().write(data)
+
+    def slow_down(self) -> bool:
+        lower = [rate for rate in _RATES if rate < self._flash_baud]
+        if lower:
+            self._flash_baud = lower[0]
+        return bool(lower)
+
+    def close(self) -> None:
+        self._connected = None
+        self._adapter.close()
+
+    @property
+    def _loader(self) -> Loader:
+        if self._connected is None:
+            raise ConnectionLost("the session has no boot loader to talk to; connect first")
+        return self._connected
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        """Whatever goes wrong ends as a DeviceError and no session."""
+        try:
+            yield
+        except Exception as error:
+            # The one place where errors of the port and the boot loader are translated; a lost line leaves a dead port.
+            self.close()
+            raise translate(error, doing) from error
+        except BaseException:
+            self._connected = None  # a time limit ended it in the middle of an exchange
+            raise
+
+
+def _pieces(region: Region) -> Iterator[Region]:
+    """What one command reads each, on the grid of its size."""
+    at = region.address
+    while at < region.end:
+        size = min(MAX_BLOCK - at % MAX_BLOCK, region.end - at)
+        yield Region(at, size)
+        at += size
