@@ -15,7 +15,7 @@ from drivers.virtual.stm32.machine import Machine
 from drivers.virtual.stm32.program import Exit, SystemReset
 
 CONSOLE_BAUD = 115200
-_START_S = 0.02  # clocks and RAM are set up first; a host that sent GO changes its port's settings meanwhile
+_START_S = 0.03  # clocks and RAM are set up first; a host that sent GO changes its port's settings meanwhile
 _LONGEST_LINE = 256
 _CRASH_LINES = (
     "E: ***** HARD FAULT *****\r\n"
