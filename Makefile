@@ -35,6 +35,7 @@ schema: .venv/.ready
 .PHONY: debian
 debian:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -d /usr/lib/postgresql \
+		&& command -v stm32flash >/dev/null && command -v arm-none-eabi-as >/dev/null \
 		|| sh .ci/debian-packages
 
 .venv/.ready: pyproject.toml

@@ -63,7 +63,7 @@ class Stm32Driver:
 
 
 def _means(wanted: str, part: Part) -> bool:
-    """"stm32", "stm32f1", "stm32f103", "stm32f103c8t6", "stm32f40x", or the product id as "0x410"."""
+    """ "stm32", "stm32f1", "stm32f103", "stm32f103c8t6", "stm32f40x", or the product id as "0x410"."""
     if wanted.startswith("0x"):
         return wanted == f"{part.product_id:#x}"
     if wanted == part.name:

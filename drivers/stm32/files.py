@@ -48,7 +48,7 @@ def _from_hex(name: str, data: bytes) -> Iterator[tuple[int, bytes]]:
     try:
         image.loadhex(io.StringIO(data.decode("ascii")))
         pieces = [(start, bytes(image.tobinarray(start, end - 1))) for start, end in image.segments()]
-    except Exception as error:  # noqa: B904  (chained by _broken)
+    except Exception as error:
         # Whatever the parser of a file that people give raises: its own family, and Python's on odd numbers.
         raise _broken(name, "Intel HEX", error) from error
     for start, piece in pieces:
@@ -90,7 +90,7 @@ def _need_flash(name: str, start: int, size: int) -> None:
     if start < FLASH_BASE or start + size > FLASH_END:
         raise BadImage(
             f"{name} has {size} bytes at {start:#010x}, which is no flash",
-            advice="Option bytes, EEPROM and external flash are not written by this driver: leave them out of the file.",
+            advice="Option bytes, EEPROM and external flash are not written: leave them out of the file.",
         )
 
 

@@ -32,7 +32,7 @@ class Parity(StrEnum):
 
 
 class Stm32Options(Options):
-    """Wiring. The defaults are stm32loader's: DTR on NRST and RTS on BOOT0, the adapter's pins straight on the chip's."""
+    """Wiring. The defaults are stm32loader's: DTR on NRST and RTS on BOOT0, the adapter's pins straight on the chip."""
 
     reset_line: LineName = Field(
         default=LineName.DTR, description="Which of the adapter's lines drives NRST: dtr, rts or none."
@@ -69,12 +69,13 @@ class Adapter:
 
     @property
     def can_reset(self) -> bool:
-        """Whether a line drives NRST. Without BOOT0 the reset starts what a jumper says, which is better than nothing."""
+        """Whether a line drives NRST; what starts then is what BOOT0's line says, or its jumper."""
         return self._options.reset_line is not LineName.NONE and not self._is_pty
 
     @property
-    def drives_boot0(self) -> bool:
-        return self._options.boot0_line is not LineName.NONE and not self._is_pty
+    def chooses_program(self) -> bool:
+        """Whether lines drive both: a reset starts the boot loader or the application, as wanted."""
+        return self.can_reset and self._options.boot0_line is not LineName.NONE
 
     @property
     def is_open(self) -> bool:
@@ -109,6 +110,11 @@ class Adapter:
         self._set_lines(port, reset=True, boot0=into_loader)
         time.sleep(_RESET_S)
         self._set_lines(port, reset=False, boot0=into_loader)
+
+    def set_boot0(self, *, high: bool) -> None:
+        """For the next reset, whoever presses it."""
+        assert self._port is not None, "the port was opened before"
+        self._set_lines(self._port, reset=False, boot0=high)
 
     def reopen(self) -> None:
         """Where no line resets, opening the port anew is all that a host can do: some boards reset by it."""

@@ -68,14 +68,18 @@ class Part:
 
 
 def _paged(
-    product_id: int, name: str, lines: str, flash_kib: int, page: int, signature: Signature, switch: Switch | None = None
+    product_id: int,
+    name: str,
+    lines: str,
+    flash_kib: int,
+    page: int,
+    signature: Signature,
+    switch: Switch | None = None,
 ) -> Part:
     """A part of equal pages. Write protection: 4 KiB a bit on F0, F1, F3 and L0; by single pages on G0, G4, L4, WL."""
     unit = page if signature is _G_L4 else max(page, 4 * _K)
     family = name[:7]
-    return Part(
-        product_id, name, family, _split(lines), flash_kib * _K, pages(page), signature, unit, switch=switch
-    )
+    return Part(product_id, name, family, _split(lines), flash_kib * _K, pages(page), signature, unit, switch=switch)
 
 
 def _sectored(

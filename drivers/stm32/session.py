@@ -86,6 +86,7 @@ class Stm32Session:
     def _wait_for_hand(self) -> Loader:
         self._adapter.reopen()
         port = self._adapter.for_loader(self._flash_baud)
+        self._adapter.set_boot0(high=True)
         loader = self._loader_on(port)
         deadline = time.monotonic() + self._link.connect_timeout_s
         told = False
@@ -172,10 +173,12 @@ class Stm32Session:
 
     def reset(self) -> None:
         with self._translated("reset"):
-            if self._adapter.can_reset:
+            if self._adapter.chooses_program:
                 self._reset_by_lines()
+            elif self._connected is not None:
+                self._start_by_command(self._connected)
             else:
-                self._start_by_command()
+                self._restart_by_hand()
             self._connected = None
 
     def _reset_by_lines(self) -> None:
@@ -183,12 +186,18 @@ class Stm32Session:
         port.reset_input_buffer()
         self._adapter.reset(into_loader=False)
 
-    def _start_by_command(self) -> None:
-        if self._connected is None:
-            self._log("no line resets this board: it stays as it is, unless opening its port resets it")
-            self._adapter.reopen()
-        else:
-            self._connected.go(FLASH_BASE)
+    def _start_by_command(self, loader: Loader) -> None:
+        """GO leaves BOOT0 out of it, which may be on a jumper; unlike a reset it leaves peripherals as they are."""
+        loader.go(FLASH_BASE)
+        self._adapter.for_console()
+        self._adapter.set_boot0(high=False)
+
+    def _restart_by_hand(self) -> None:
+        if self._adapter.can_reset:
+            self._reset_by_lines()
+            return
+        self._log("no line resets this board: set BOOT0 to 0 and press RESET, unless opening its port has reset it")
+        self._adapter.reopen()
         self._adapter.for_console()
 
     def confirm(self) -> None:

@@ -83,7 +83,7 @@ def _erase_limit_s(group: Sequence[Patch]) -> float:
 
 
 def _chunks(group: Sequence[Patch], limit: int) -> Iterator[tuple[int, bytes]]:
-    """What one command programs each. Erased flash is left as it is: programming 0xFF would use up an ECC's one time."""
+    """What one command programs each. Erased ends stay erased: programming 0xFF would use up an ECC's one time."""
     for patch in group:
         size = patch.sector.region.size
         for offset in range(0, size, limit):

@@ -99,9 +99,7 @@ def _framed(data: bytes, sent: str | None, expected: str | None) -> bytes:
     """
     if None in (sent, expected) or sent == expected:
         return data
-    return bytes(
-        byte if _ninth_bit(byte, sent) == _ninth_bit(byte, expected) else _GARBAGE[byte] for byte in data
-    )
+    return bytes(byte if _ninth_bit(byte, sent) == _ninth_bit(byte, expected) else _GARBAGE[byte] for byte in data)
 
 
 def _ninth_bit(byte: int, parity: str | None) -> int:

@@ -1,1 +1,1 @@
-"""Virtual boards with an STM32: the boot loader of its system memory, its flash with its protections, an application."""
+"""Virtual boards with an STM32: its boot loader, its flash with its protections, and an application."""

@@ -57,6 +57,8 @@ def _reset_vector(machine: Machine, vectors: int) -> int | None:
     words = memory.read(vectors, 8)
     if words is None:
         return None
+    stack: int
+    start: int
     stack, start = struct.unpack("<II", words)
     in_ram = memory.chip.ram.start < stack <= memory.chip.ram.end
     start -= 1

@@ -187,9 +187,13 @@ class BootRom:
 
     async def _erase(self) -> None:
         count = await self._byte()
-        pages = b"" if count == _ALL_PAGES else await self._bytes(count + 1)
-        await self._checked(bytes([count]) + pages)
-        await self._erase_pages(list(pages) if pages else None)
+        if count == _ALL_PAGES:
+            await self._checked(bytes([_ALL_PAGES, 0xFF]))  # its complement, 0x00
+            await self._erase_pages(None)
+        else:
+            pages = await self._bytes(count + 1)
+            await self._checked(bytes([count]) + pages)
+            await self._erase_pages(list(pages))
         await self._send(_ACK)
 
     async def _extended_erase(self) -> None:

@@ -1,7 +1,7 @@
 """The chips of the bench: what is where, and how their flash wants to be written. Data.
 
-Sources: AN2606 rev. 51 (boot loader versions, RAM that they use, system memory), RM0008 and PM0075 (F103), RM0090 (F407),
-RM0444 (G071); flash times from the datasheets' "Memory characteristics" (typical values).
+Sources: AN2606 rev. 51 (boot loader versions, RAM that they use, system memory), RM0008 and PM0075 (F103), RM0090
+(F407), RM0444 (G071); flash times from the datasheets' "Memory characteristics" (typical values).
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Chip:
 
     def sector_bounds(self, flash_size: int) -> list[tuple[int, int]]:
         """Offsets of each sector of a flash of that size, [start, end)."""
-        bounds, at = [], 0
+        bounds: list[tuple[int, int]] = []
+        at = 0
         while at < flash_size:
             size = self.sectors[min(len(bounds), len(self.sectors) - 1)]
             bounds.append((at, at + size))

@@ -37,8 +37,11 @@ class Memory:
         """Whether the boot loader acknowledges an address for reading."""
         if self._is_signature(address) and address % _BLOCK:
             return False
-        return self.is_flash(address) or self.is_free_ram(address) or self.chip.system.holds(address) or (
-            self.chip.options.holds(address)
+        return (
+            self.is_flash(address)
+            or self.is_free_ram(address)
+            or self.chip.system.holds(address)
+            or (self.chip.options.holds(address))
         )
 
     def _is_signature(self, address: int) -> bool:

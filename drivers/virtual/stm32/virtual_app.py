@@ -13,9 +13,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
-_LINE = re.compile(
-    rb"BENCHAPP ([!-~]{1,31}) ([!-~]{1,31})(?: size=([0-9]{1,7}) crc=([0-9a-f]{8}))?( abort)?\0"
-)
+_LINE = re.compile(rb"BENCHAPP ([!-~]{1,31}) ([!-~]{1,31})(?: size=([0-9]{1,7}) crc=([0-9a-f]{8}))?( abort)?\0")
 
 
 @dataclass(frozen=True)
