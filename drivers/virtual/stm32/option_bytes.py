@@ -28,14 +28,18 @@ class OptionBytes:
         self._path = path
         if not keep or not path.exists() or path.stat().st_size != len(_factory(chip)):
             flash.create(path, len(_factory(chip)), _factory(chip))
+        self._held = path.read_bytes()
 
     def read(self) -> bytes:
-        return self._path.read_bytes()
+        return self._held
 
     def write(self, contents: bytes) -> None:
         """Replace them from their beginning on; the rest as from the factory."""
-        whole = contents + _factory(self._chip)[len(contents) :]
-        flash.create(self._path, len(whole), whole)
+        self._store(contents + _factory(self._chip)[len(contents) :])
+
+    def _store(self, contents: bytes) -> None:
+        flash.create(self._path, len(contents), contents)
+        self._held = contents
 
     @property
     def readout_protected(self) -> bool:
@@ -96,7 +100,7 @@ class OptionBytes:
     def _set(self, held: bytearray) -> None:
         if self._chip.protection is Protection.F1:  # every other byte is the complement of the one before
             held[1::2] = bytes(byte ^ 0xFF for byte in held[0::2])
-        flash.create(self._path, len(held), bytes(held))
+        self._store(bytes(held))
 
 
 def _rdp_at(chip: Chip) -> int:

@@ -2,8 +2,8 @@
 
 The usual way, without anything between: DTR on NRST, RTS on BOOT0 (stm32loader's default; the adapter's pins are low
 while a line is asserted). So DTR asserted holds the chip in reset, and RTS at rest is BOOT0 high. The target's
-`options` may say otherwise, in the words of the driver's own options. A board pulls NRST up and BOOT0 down itself, which holds
-while nobody has the adapter open.
+`options` may say otherwise, in the words of the driver's own options. A board pulls NRST up and BOOT0 down itself,
+which holds while nobody has the adapter open.
 """
 
 from __future__ import annotations
