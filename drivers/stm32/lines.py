@@ -125,15 +125,21 @@ class Adapter:
     def _set_lines(self, port: serial.Serial, *, reset: bool, boot0: bool) -> None:
         if self._is_pty:
             return
-        levels = (  # BOOT0 first: it has to be there when the reset ends
-            (self._options.boot0_line, boot0 == self._options.boot0_inverted),
-            (self._options.reset_line, reset != self._options.reset_inverted),
-        )
-        for line, asserted in levels:
+        asserted = {LineName.DTR: False, LineName.RTS: False}  # at rest, where nobody has said what they are for
+        asserted[self._options.boot0_line] = boot0 == self._options.boot0_inverted
+        asserted[self._options.reset_line] = reset != self._options.reset_inverted
+        for line in self._order:
             if line is LineName.DTR:
-                port.dtr = asserted
-            elif line is LineName.RTS:
-                port.rts = asserted
+                port.dtr = asserted[line]
+            else:
+                port.rts = asserted[line]
+
+    @property
+    def _order(self) -> tuple[LineName, LineName]:
+        """BOOT0 first: it has to be there when the reset ends."""
+        if self._options.boot0_line is LineName.DTR:
+            return LineName.DTR, LineName.RTS
+        return LineName.RTS, LineName.DTR
 
     def close(self) -> None:
         """Never raises."""

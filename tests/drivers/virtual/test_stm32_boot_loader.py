@@ -289,8 +289,12 @@ def test_write_protected_pages_stay_as_they_are_and_nobody_is_told(
 
 @pytest.mark.parametrize(
     ("chip", "uid", "size"),
-    [("stm32f103", 0x1FFFF7E8, 0x1FFFF7E0), ("stm32f407", 0x1FFF7A10, 0x1FFF7A22), ("stm32g071", 0x1FFF7590, 0x1FFF75E0)],
-)  # fmt: skip
+    [
+        ("stm32f103", 0x1FFFF7E8, 0x1FFFF7E0),
+        ("stm32f407", 0x1FFF7A10, 0x1FFF7A22),
+        ("stm32g071", 0x1FFF7590, 0x1FFF75E0),
+    ],
+)
 def test_unique_id_and_flash_size_are_in_the_system_memory(tmp_path: Path, chip: str, uid: int, size: int) -> None:
     async def test(probe: Probe) -> None:
         await probe.enter_loader()
