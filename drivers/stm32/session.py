@@ -23,6 +23,7 @@ from drivers.stm32.protocol import MAX_BLOCK, LoaderError, Refused
 from drivers.stm32.sectors import FLASH_BASE, Sector
 from drivers.stm32.writing import write_segments
 
+_FAST_ATTEMPTS = 2  # at a rate above what is promised, where one was asked for
 _ATTEMPTS = 5  # resets; each with three knocks, since a boot loader listens 10 to 300 ms after its reset (AN2606)
 _KNOCKS_S = (0.1, 0.3, 0.6)
 _MANUAL_KNOCK_S = 1.0
@@ -60,9 +61,11 @@ class Stm32Session:
         return self._wait_for_hand()
 
     def _reset_into_loader(self) -> Loader:
-        port = self._adapter.for_loader(self._flash_baud)
         deadline = time.monotonic() + self._link.connect_timeout_s
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt == _FAST_ATTEMPTS:
+                self._come_down()
+            port = self._adapter.for_loader(self._flash_baud)
             self._adapter.reset(into_loader=True)
             loader = self._loader_on(port)
             if self._answers(loader):
@@ -75,6 +78,12 @@ class Stm32Session:
             "that BOOT0 counts (nBOOT_SEL on G0, nSWBOOT0 on L4 and G4).",
         )
 
+    def _come_down(self) -> None:
+        """To a rate that every boot loader measures."""
+        if self._flash_baud > _RATES[0]:
+            self._log(f"no answer at {self._flash_baud} baud: on with {_RATES[0]}")
+            self._flash_baud = _RATES[0]
+
     def _answers(self, loader: Loader) -> bool:
         for knock_s in _KNOCKS_S:
             time.sleep(knock_s / 2)
@@ -84,6 +93,7 @@ class Stm32Session:
         return False
 
     def _wait_for_hand(self) -> Loader:
+        self._come_down()  # a rate that it can not measure would leave the boot loader deaf, with nobody to reset it
         self._adapter.reopen()
         port = self._adapter.for_loader(self._flash_baud)
         self._adapter.set_boot0(high=True)

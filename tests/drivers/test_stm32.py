@@ -159,7 +159,7 @@ def test_a_chip_is_meant_by_family_line_part_or_product_id(product: str, wanted:
 
 @pytest.mark.parametrize("face", FACES)
 def test_only_the_sectors_of_a_write_are_erased_and_what_else_they_hold_is_kept(lab: Lab, face: str):
-    """F407: 16, 16, 16, 16, 64, 128 KiB. The write covers the end of the second sector and the beginning of the fifth."""
+    """F407: 16, 16, 16, 16, 64, 128 KiB. The write touches the second to the fourth sector, and the fifth."""
     before = bytearray(os.urandom(FLASH["stm32f407"]))
     (lab.state / "all.bin").write_bytes(before)
     lab.stm32flash("stm32f407", "-w", str(lab.state / "all.bin"))
@@ -379,16 +379,22 @@ def test_firmware_that_crashes_is_seen_to_crash(lab: Lab):
     assert "HARD FAULT" in (STM32.boot_failure(said) or "")
 
 
-def test_a_rate_that_the_boot_loader_can_not_measure_fails_and_the_next_lower_one_works(lab: Lab):
-    session = lab.open("stm32f103", "url", timeout_s=0.5, flash_baudrate=230400)
-    with pytest.raises(ConnectionLost):
-        session.connect()
-    rates = []
+@pytest.mark.parametrize("face", FACES)
+def test_where_a_rate_is_too_fast_for_the_boot_loader_it_is_asked_at_one_that_is_not(lab: Lab, face: str):
+    session = lab.open("stm32f103", face, timeout_s=10, flash_baudrate=921600)
+    session.connect()
+    assert session.flash_baudrate == 115200
+    assert "no answer at 921600 baud: on with 115200" in lab.lines
+
+
+def test_rates_fall_to_the_lowest_and_no_further(lab: Lab):
+    session = lab.open("stm32f103")
+    rates = [session.flash_baudrate]
     while session.slow_down():
         rates.append(session.flash_baudrate)
-        if session.flash_baudrate == 57600:
-            session.connect()
     assert rates == [115200, 57600, 38400, 19200, 9600]
+    session.connect()
+    assert session.read(Region(BASE, 64), ignore) == lab.flash("stm32f103")[:64]
 
 
 def test_the_application_is_started_at_its_own_rate(lab: Lab):
