@@ -9,12 +9,11 @@ import serial
 from drivers.base import (
     ConnectionLost,
     DeviceError,
-    FlashFailed,
     PortPermission,
     PortUnavailable,
     WrongBoard,
 )
-from drivers.stm32.protocol import LoaderError, Refused
+from drivers.stm32.protocol import LoaderError
 
 _BY_ERRNO: dict[int, type[DeviceError]] = {
     errno.EACCES: PortPermission,
@@ -32,23 +31,14 @@ def translate(error: Exception, doing: str) -> DeviceError:
     """The driver's error for a library's; `doing` says what was being done, for the message."""
     if isinstance(error, DeviceError):
         return error
-    if isinstance(error, Refused):
-        return _refused(error, doing)
     text = " ".join(str(error).split()) or type(error).__name__
     return _kind(error, text)(f"{doing}: {text}")
 
 
-def _refused(error: Refused, doing: str) -> DeviceError:
-    """A NACK of the command itself is readout protection; another one is a frame that noise spoilt, or the flash."""
-    if error.at_command:
-        return protected(doing)
-    return FlashFailed(f"{doing}: {error}", advice="Check the cable; try a lower flash_baudrate.")
-
-
-def protected(doing: str) -> WrongBoard:
+def protected() -> WrongBoard:
     """Readout protection, which is never lifted here: that erases the only copy of what the chip holds."""
     return WrongBoard(
-        f"{doing}: the boot loader refuses it: readout protection (RDP) is active on this chip",
+        "the boot loader refuses to read the flash: readout protection (RDP) is active on this chip",
         advice="Nothing was written, and the protection was not lifted, since that erases the whole flash. If nothing "
         "on the chip is worth keeping: stm32flash -k PORT, then run again.",
     )
@@ -62,6 +52,7 @@ def _kind(error: Exception, text: str) -> type[DeviceError]:
             return PortPermission
         if "could not open port" in text.lower() or "exclusively lock" in text:
             return PortUnavailable
+    # A NACK too is a lost connection: of a frame that noise has spoilt. Where it says more, that was said before.
     if isinstance(error, (LoaderError, OSError)):  # pyserial's exceptions are OSErrors
         return ConnectionLost
     return DeviceError

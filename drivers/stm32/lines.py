@@ -50,6 +50,11 @@ class Stm32Options(Options):
         default=Parity.EVEN, description="Of the boot loader's UART. A pty has none, whatever is said here."
     )
 
+    read_twice: bool = Field(
+        default=True,
+        description="Backups: read what is not erased until two readings agree. AN3155 has no checksum there.",
+    )
+
     @model_validator(mode="after")
     def _are_two_lines(self) -> Stm32Options:
         if self.reset_line == self.boot0_line != LineName.NONE:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 import serial
 
 from drivers.stm32 import protocol
-from drivers.stm32.protocol import Abilities, Command, NoAnswer
+from drivers.stm32.protocol import Abilities, BadAnswer, Command, NoAnswer
 
 _ANSWER_S = 2.0  # the boot loader answers within milliseconds; USB adapters and networks take the rest
+_READINGS = 4  # of the same bytes, at most
+_ERASED = 0xFF
 _QUIET_S = 0.03  # nothing follows the ACK of a boot loader, while an application that prints a "y" (0x79) goes on
 
 Trace = Callable[[str], None]
@@ -47,7 +49,11 @@ class Loader:
         return self.abilities
 
     def product_id(self) -> int:
-        return protocol.parse_product_id(self._counted(Command.GET_ID))
+        """Asked twice: it carries no checksum, and decides what is written where."""
+        first, second = (protocol.parse_product_id(self._counted(Command.GET_ID)) for _ in range(2))
+        if first != second:
+            raise BadAnswer(f"it says that it is {first:#05x}, then {second:#05x}")
+        return first
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes, 1 to 256."""
@@ -55,6 +61,25 @@ class Loader:
         self._exchange(protocol.address_frame(address), f"the address {address:#010x} for reading")
         self._exchange(protocol.length_frame(size), f"to read {size} bytes at {address:#010x}")
         return self._receive(size)
+
+    def read_surely(self, address: int, size: int) -> bytes:
+        """The same, until two answers agree: what is read carries no checksum, and few adapters report parity errors.
+
+        Erased bytes are believed at once, since noise does not make them.
+        """
+        data = self.read(address, size)
+        for _ in range(_READINGS - 1):
+            if data.count(_ERASED) == len(data):
+                return data
+            again = self.read(address, size)
+            if again == data:
+                return data
+            data = again
+        raise BadAnswer(f"{size} bytes at {address:#010x} are read differently each time")
+
+    def holds(self, address: int, data: bytes) -> bool:
+        """Whether these bytes are there; a difference is believed when it is seen twice."""
+        return self.read(address, len(data)) == data or self.read(address, len(data)) == data
 
     def write(self, address: int, data: bytes) -> None:
         """Program up to 256 bytes, a multiple of 4, into erased flash."""

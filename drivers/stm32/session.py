@@ -24,8 +24,9 @@ from drivers.stm32.sectors import FLASH_BASE, Sector
 from drivers.stm32.writing import write_segments
 
 _FAST_ATTEMPTS = 2  # at a rate above what is promised, where one was asked for
-_ATTEMPTS = 5  # resets; each with three knocks, since a boot loader listens 10 to 300 ms after its reset (AN2606)
-_KNOCKS_S = (0.1, 0.3, 0.6)
+_ATTEMPTS = 5  # resets; each with three knocks
+_KNOCKS_S = (0.1, 0.2, 0.4)  # one after the other: boot loaders listen 10 to 300 ms after their reset (AN2606)
+_KNOCK_ANSWER_S = 0.3
 _MANUAL_KNOCK_S = 1.0
 _RATES = (115200, 57600, 38400, 19200, 9600)  # AN2606 promises none above 115200
 _REOPEN_PAUSE_S = 0.1
@@ -37,6 +38,7 @@ class Stm32Session:
     def __init__(self, link: Link, options: Stm32Options, log: Log) -> None:
         self._link = link
         self._log = log
+        self._options = options
         self._flash_baud = link.flash_baudrate
         self._adapter = Adapter(link, options, log)
         self._connected: Loader | None = None
@@ -85,10 +87,10 @@ class Stm32Session:
             self._flash_baud = _RATES[0]
 
     def _answers(self, loader: Loader) -> bool:
-        for knock_s in _KNOCKS_S:
-            time.sleep(knock_s / 2)
+        for pause_s in _KNOCKS_S:
+            time.sleep(pause_s)
             # One answered knock is enough; an unanswered one came before the boot loader listened.
-            if loader.sync(knock_s) and self._introduces_itself(loader):
+            if loader.sync(_KNOCK_ANSWER_S) and self._introduces_itself(loader):
                 return True
         return False
 
@@ -143,13 +145,20 @@ class Stm32Session:
 
     @staticmethod
     def _refuse_protected(loader: Loader) -> None:
-        """A protected chip answers who it is, and refuses to read (AN3155, 3.4): found before anything is begun."""
-        try:
-            loader.read(FLASH_BASE, 4)
-        except Refused as refused:
-            if refused.at_command:
-                raise protected("identify") from refused
-            raise
+        """A protected chip answers who it is, and refuses to read (AN3155, 3.4): found before anything is begun.
+
+        Twice, since a command that noise has spoilt is refused in the same way.
+        """
+        for _ in range(2):
+            try:
+                loader.read(FLASH_BASE, 4)
+            except Refused as refused:
+                if not refused.at_command:
+                    raise
+                last = refused
+            else:
+                return
+        raise protected() from last
 
     def digest(self, region: Region) -> str:
         raise DeviceError(f"the boot loader can not hash {region.size} bytes; `can_hash` is not declared")
@@ -158,9 +167,13 @@ class Stm32Session:
         with self._translated(f"read {region.size} bytes at {region.address:#x}"):
             pieces: list[bytes] = []
             for piece in _pieces(region):
-                pieces.append(self._loader.read(piece.address, piece.size))
+                pieces.append(self._read_piece(piece))
                 progress(piece.end - region.address, region.size)
             return b"".join(pieces)
+
+    def _read_piece(self, piece: Region) -> bytes:
+        read = self._loader.read_surely if self._options.read_twice else self._loader.read
+        return read(piece.address, piece.size)
 
     def holds(self, segment: Segment) -> bool:
         with self._translated(f"compare {len(segment.data)} bytes at {segment.address:#x}"):
@@ -168,7 +181,7 @@ class Stm32Session:
 
     def _holds(self, piece: Region, segment: Segment) -> bool:
         offset = piece.address - segment.address
-        return self._loader.read(piece.address, piece.size) == segment.data[offset : offset + piece.size]
+        return self._loader.holds(piece.address, segment.data[offset : offset + piece.size])
 
     def installed_version(self, address: int) -> str | None:  # noqa: ARG002
         """No convention says where STM32 firmware keeps its version."""

@@ -65,7 +65,7 @@ def _pieces(signature: Signature) -> tuple[tuple[int, int], ...]:
 
 def _try_read(loader: Loader, region: Region) -> bytes:
     try:
-        return loader.read(region.address, region.size)
+        return loader.read_surely(region.address, region.size)
     except Refused:
         return b""
 

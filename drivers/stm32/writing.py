@@ -11,6 +11,7 @@ that can be protected by itself are read back at once; the rest is for whoever v
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from drivers.base import FlashFailed, Log, Progress, Region, Segment
 from drivers.stm32.loader import Loader
@@ -42,9 +43,11 @@ def write_segments(
         for patch in group:
             _keep(loader, patch, log)
         numbers = [patch.sector.number for patch in group]
-        loader.erase(numbers, _erase_limit_s(group))
+        with _flash_refusals():
+            loader.erase(numbers, _erase_limit_s(group))
         for address, data in _chunks(group, _CHUNK_L0 if part.family == "stm32l0" else MAX_BLOCK):
-            _program(loader, address, data)
+            with _flash_refusals():
+                loader.write(address, data)
             check.first_of_unit(address, data)
             progress(_covered(segments, address + len(data)), total)
         progress(_covered(segments, group[-1].sector.end), total)
@@ -66,7 +69,7 @@ def _groups(touched: Sequence[Patch], max_pages: int) -> Iterator[list[Patch]]:
 def _keep(loader: Loader, patch: Patch, log: Log) -> None:
     """Take over what the write leaves open in a sector."""
     for gap in patch.gaps:
-        data = b"".join(loader.read(piece.address, piece.size) for piece in _pieces(gap))
+        data = b"".join(loader.read_surely(piece.address, piece.size) for piece in _pieces(gap))
         patch.fill(gap, data)
         if data.count(_ERASED) != len(data):
             log(f"sector {patch.sector.number}: {gap.size} bytes at {gap.address:#010x} are kept")
@@ -93,9 +96,10 @@ def _chunks(group: Sequence[Patch], limit: int) -> Iterator[tuple[int, bytes]]:
                 yield patch.sector.address + offset, data[: -(-used // _UNIT) * _UNIT]
 
 
-def _program(loader: Loader, address: int, data: bytes) -> None:
+@contextmanager
+def _flash_refusals() -> Iterator[None]:
     try:
-        loader.write(address, data)
+        yield
     except Refused as refused:
         if refused.at_command:
             raise
@@ -119,7 +123,7 @@ class _Check:
         if address // self._unit == self._checked:
             return
         self._checked = address // self._unit
-        if self._loader.read(address, len(data)) != data:
+        if not self._loader.holds(address, data):
             raise FlashFailed(
                 f"the flash at {address:#010x} does not take what is written: its sector is write-protected, or worn",
                 advice="Lift the write protection (option bytes WRP) if it is meant to be written: stm32flash -u PORT.",
