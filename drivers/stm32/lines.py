@@ -16,6 +16,7 @@ from drivers.base import Link, Options
 from drivers.ports import closed_port
 
 _RESET_S = 0.1  # NRST low; 20 us would do (datasheets), a board's capacitor wants more
+_DRAIN_S = 0.02  # what an adapter's own buffer still sends must go out as it was meant to
 _REOPEN_S = 0.2  # a port that is opened anew at once was never closed, for some adapters
 _PTY_MAJORS = range(136, 144)  # Linux, Documentation/admin-guide/devices.txt: UNIX98 pseudo-terminals
 
@@ -91,6 +92,10 @@ class Adapter:
         even = self._options.parity is Parity.EVEN and not self._is_pty
         return self._open(baudrate, serial.PARITY_EVEN if even else serial.PARITY_NONE)
 
+    def without_parity(self, baudrate: int) -> None:
+        """As the console's, but for the rate."""
+        self._open(baudrate, serial.PARITY_NONE)
+
     def for_console(self) -> serial.Serial:
         """The port, open, with the application's settings."""
         return self._open(self._link.baudrate, serial.PARITY_NONE)
@@ -104,6 +109,8 @@ class Adapter:
             self._set_lines(port, reset=False, boot0=False)  # as they are to be once it is open
             port.open()
         if (port.baudrate, port.parity) != (baudrate, parity):
+            port.flush()
+            time.sleep(_DRAIN_S)
             port.baudrate = baudrate
             port.parity = parity
         return port

@@ -93,6 +93,11 @@ class Loader:
         return protocol.MAX_EXTENDED_PAGES if self._is_extended else protocol.MAX_PAGES
 
     @property
+    def max_page(self) -> int:
+        """The last page that an erase can name."""
+        return 0xFFFF if self._is_extended else 0xFF
+
+    @property
     def _is_extended(self) -> bool:
         return Command.EXTENDED_ERASE in self.abilities.commands
 
@@ -104,10 +109,16 @@ class Loader:
         self._command(code)
         self._exchange(frame(pages), f"to erase pages {pages[0]} to {pages[-1]}", timeout_s)
 
-    def go(self, address: int) -> None:
-        """Start the program whose vector table is at an address."""
+    def go(self, address: int, before_last_byte: Callable[[], None]) -> None:
+        """Start the program whose vector table is at an address.
+
+        It runs as soon as the frame is complete: what has to be ready for its first words is made so before.
+        """
         self._command(Command.GO)
-        self._exchange(protocol.address_frame(address), f"to start the program at {address:#010x}")
+        frame = protocol.address_frame(address)
+        self._send(frame[:-1])
+        before_last_byte()
+        self._exchange(frame[-1:], f"to start the program at {address:#010x}")
 
     def _counted(self, code: Command) -> bytes:
         """An answer that says how long it is: the count of its bytes less one, the bytes, an ACK."""

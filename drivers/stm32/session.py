@@ -29,7 +29,7 @@ _KNOCKS_S = (0.1, 0.2, 0.4)  # one after the other: boot loaders listen 10 to 30
 _KNOCK_ANSWER_S = 0.3
 _MANUAL_KNOCK_S = 1.0
 _RATES = (115200, 57600, 38400, 19200, 9600)  # AN2606 promises none above 115200
-_REOPEN_PAUSE_S = 0.1
+_BLANK = b"\xff" * 4  # what an empty flash has in place of a stack pointer
 
 
 class Stm32Session:
@@ -44,6 +44,7 @@ class Stm32Session:
         self._connected: Loader | None = None
         self._sectors: tuple[Sector, ...] = ()
         self._part: Part | None = None
+        self._was_blank = False  # at some time in this session
 
     @property
     def flash_baudrate(self) -> int:
@@ -143,15 +144,14 @@ class Stm32Session:
             flash_base=FLASH_BASE,
         )
 
-    @staticmethod
-    def _refuse_protected(loader: Loader) -> None:
+    def _refuse_protected(self, loader: Loader) -> None:
         """A protected chip answers who it is, and refuses to read (AN3155, 3.4): found before anything is begun.
 
         Twice, since a command that noise has spoilt is refused in the same way.
         """
         for _ in range(2):
             try:
-                loader.read(FLASH_BASE, 4)
+                self._was_blank |= loader.read(FLASH_BASE, 4) == _BLANK
             except Refused as refused:
                 if not refused.at_command:
                     raise
@@ -196,13 +196,22 @@ class Stm32Session:
 
     def reset(self) -> None:
         with self._translated("reset"):
-            if self._adapter.chooses_program:
-                self._reset_by_lines()
-            elif self._connected is not None:
+            if self._connected is not None and (self._is_taken_for_blank() or not self._adapter.chooses_program):
                 self._start_by_command(self._connected)
+            elif self._adapter.chooses_program:
+                self._reset_by_lines()
             else:
                 self._restart_by_hand()
             self._connected = None
+
+    def _is_taken_for_blank(self) -> bool:
+        """Many parts look only at power-on whether the flash is empty, and go on into the boot loader with every reset
+        if it was then (RM0444, 3.7.1 EMPTY; RM0360, 2.5; RM0394, 2.6 PEMPTY): firmware that came since needs GO.
+        """
+        if not self._was_blank or self._loader.read(FLASH_BASE, 4) == _BLANK:
+            return False
+        self._log("the chip was blank: power it off and on once, or resets may lead into its boot loader")
+        return True
 
     def _reset_by_lines(self) -> None:
         port = self._adapter.for_console()  # first, so that nothing of the boot output is lost
@@ -210,8 +219,12 @@ class Stm32Session:
         self._adapter.reset(into_loader=False)
 
     def _start_by_command(self, loader: Loader) -> None:
-        """GO leaves BOOT0 out of it, which may be on a jumper; unlike a reset it leaves peripherals as they are."""
-        loader.go(FLASH_BASE)
+        """GO leaves BOOT0 out of it, which may be on a jumper; unlike a reset it leaves peripherals as they are.
+
+        The parity goes before the last byte, so that a slow adapter loses nothing of the boot output: that byte, 0x08,
+        and the ACK have an odd number of ones, so that their even parity bit looks as a stop bit does.
+        """
+        loader.go(FLASH_BASE, lambda: self._adapter.without_parity(self._flash_baud))
         self._adapter.for_console()
         self._adapter.set_boot0(high=False)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from drivers.base import FlashFailed, Log, Progress, Region, Segment
+from drivers.base import BadImage, FlashFailed, Log, Progress, Region, Segment
 from drivers.stm32.loader import Loader
 from drivers.stm32.parts import Part
 from drivers.stm32.protocol import MAX_BLOCK, Refused
@@ -39,7 +39,10 @@ def write_segments(
     """Make the flash hold the segments. Raises `BadImage`, `FlashFailed`, and what the loader raises."""
     total = sum(len(segment.data) for segment in segments)
     check = _Check(loader, part.protection_unit)
-    for group in _groups(patches(sectors, segments), loader.max_pages):
+    touched = patches(sectors, segments)
+    if touched and touched[-1].sector.number > loader.max_page:
+        raise BadImage(f"this chip's boot loader can erase no page beyond number {loader.max_page}")
+    for group in _groups(touched, loader.max_pages):
         for patch in group:
             _keep(loader, patch, log)
         numbers = [patch.sector.number for patch in group]

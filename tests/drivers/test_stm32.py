@@ -415,6 +415,22 @@ def test_rates_fall_to_the_lowest_and_no_further(lab: Lab):
     assert session.read(Region(BASE, 64), ignore) == lab.flash("stm32f103")[:64]
 
 
+@pytest.mark.parametrize("face", FACES)
+def test_a_blank_chip_starts_what_was_written_although_it_takes_itself_for_blank(tmp_path: Path, face: str):
+    (tmp_path / "blank.bin").write_bytes(b"")
+    spec = BoardSpec(board_id="new", chip="stm32g071", factory=tmp_path / "blank.bin")
+    with Bench.start(BenchSpec(state=tmp_path, boards=(spec,))) as bench:
+        lab = Lab(bench, tmp_path)
+        session = lab.open("new", face)
+        for _ in range(2):
+            session.connect()
+            session.write([Segment(BASE, IMAGE)], ignore)
+            session.reset()
+            assert b"driven 1.2.0 ready" in console_of(session, b"\n")
+        assert any("power it off and on" in line for line in lab.lines)
+        lab.close()
+
+
 def test_the_application_is_started_at_its_own_rate(lab: Lab):
     session = lab.open("stm32f103", "url", flash_baudrate=57600)
     session.connect()

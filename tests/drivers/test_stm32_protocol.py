@@ -166,7 +166,7 @@ def test_any_answer_at_all_is_a_result_or_one_clear_error(text: bytes):
         lambda it: it.read(0x08000000, 16),
         lambda it: it.write(0x08000000, b"data"),
         lambda it: it.erase([0], 0.01),
-        lambda it: it.go(0x08000000),
+        lambda it: it.go(0x08000000, lambda: None),
         lambda it: it.sync(0.01),
     ]
     for call in calls:

@@ -2,6 +2,7 @@
 
 power on, NRST high → BOOT0 high → boot loader ─ GO ─→ program
                     └ BOOT0 low ─→ vector table in flash → application, or a CPU that locks up
+                                └→ a G0 whose flash was empty at power-on → boot loader
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
-from drivers.virtual import timing
 from drivers.virtual.faults import Faults, PowerLost
 from drivers.virtual.spec import BoardSpec, Fault
 from drivers.virtual.stm32 import app
@@ -45,6 +45,7 @@ class Board:
         self._in_reset = False
         self._boot0 = False
         self._in_loader = False
+        self._is_empty = False
         self._life: asyncio.Task[None] | None = None
         self._power_return: asyncio.TimerHandle | None = None
 
@@ -55,7 +56,7 @@ class Board:
 
     @property
     def in_loader(self) -> bool:
-        """Whether BOOT0 was high at the last reset."""
+        """Whether the last reset led into the boot loader."""
         return self._in_loader
 
     def set_faults(self, faults: Iterable[Fault]) -> None:
@@ -78,6 +79,8 @@ class Board:
             return
         self._powered = on
         self._stop()
+        if on:
+            self._look_at_flash()
         if on and not self._in_reset:
             memory = self._machine.memory
             self._machine.memory = Memory(self._machine.chip, self._uid, memory.cells, memory.options)
@@ -128,8 +131,15 @@ class Board:
             self._life = None
         self.wire.forget()
 
+    def _look_at_flash(self) -> None:
+        """What some chips do when they load their option bytes, and never between."""
+        self._is_empty = self._machine.chip.checks_empty and self._machine.memory.cells.read(0, 4) == b"\xff" * 4
+
+    def _sample_boot0(self) -> None:
+        self._in_loader = self._boot0 or self._is_empty
+
     def _start(self) -> None:
-        self._in_loader = self._boot0
+        self._sample_boot0()
         self._life = asyncio.get_running_loop().create_task(self._live())
 
     async def _live(self) -> None:
@@ -140,9 +150,10 @@ class Board:
                 while isinstance(ended, Jump):
                     self._in_loader = False
                     ended = await self._run_program(ended.vectors)
-                await timing.delay(ended.after_s)
+                if ended.loads_options:
+                    self._look_at_flash()
                 self.wire.forget()
-                self._in_loader = self._boot0
+                self._sample_boot0()
         except PowerLost as lost:
             self._lose_power(lost.off_s)
 

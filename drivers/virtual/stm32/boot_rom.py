@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
-from drivers.virtual import timing
 from drivers.virtual.stm32.chips import FLASH_BASE
 from drivers.virtual.stm32.machine import Machine
 from drivers.virtual.stm32.program import Exit, Jump, SystemReset
@@ -177,7 +176,7 @@ class BootRom:
         if len(data) > self._machine.chip.options.end - self._machine.chip.options.start:
             raise _Refused
         self._memory.options.write(data)
-        self._exit = SystemReset()
+        self._exit = SystemReset(loads_options=True)
 
     async def _go(self) -> None:
         memory = self._memory
@@ -242,8 +241,7 @@ class BootRom:
 
     async def _done_with_options(self) -> None:
         await self._send(_ACK)
-        await timing.delay(0)
-        self._exit = SystemReset()
+        self._exit = SystemReset(loads_options=True)
 
 
 def _xor(data: bytes) -> int:

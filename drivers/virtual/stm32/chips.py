@@ -64,6 +64,7 @@ class Chip:
     erase_s_per_sector: float
     erase_s_per_byte: float
     mass_erase_s: float
+    checks_empty: bool = False  # at power-on: an empty flash is no place to start (RM0444, 2.5 and 3.7.1, EMPTY)
 
     @property
     def commands(self) -> bytes:
@@ -107,6 +108,7 @@ G071 = Chip(
     system=Area(0x1FFF0000, 0x1FFF7600), uid_at=0x1FFF7590, flash_size_at=0x1FFF75E0, signature_in_blocks=False,
     options=Area(0x1FFF7800, 0x1FFF7880), program_unit=8,
     program_s_per_byte=85e-6 / 8, erase_s_per_sector=0.0221, erase_s_per_byte=0.0, mass_erase_s=0.0221,
+    checks_empty=True,
 )  # fmt: skip
 
 CHIPS = {"stm32": F103, "stm32f103": F103, "stm32f407": F407, "stm32g071": G071}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class SystemReset:
     """The chip resets itself, and samples BOOT0 again."""
 
-    after_s: float = 0.0
+    loads_options: bool = False  # it loads the option bytes anew, as at power-on
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from drivers.virtual.stm32.firmware import factory_image
 from tests.drivers.virtual.stm32_probe import ACK, BASE, Probe, address, block, on_board, op, page_list, with_xor
 
 CHIPS = ("stm32f103", "stm32f407", "stm32g071")
-SLOW = settings(max_examples=25, deadline=None)
+SLOW = settings(max_examples=12, deadline=None)
 PLACES = st.one_of(
     st.integers(0, 2**32 - 1),
     st.sampled_from([BASE, BASE + 0xFFFC, 0x20000000, 0x20004000, 0x1FFFF7E0, 0x1FFF7A00, 0x1FFFF800, 0x1FFFC000]),

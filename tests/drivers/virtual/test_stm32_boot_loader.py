@@ -354,6 +354,38 @@ def test_an_application_elsewhere_in_flash_is_started_by_go(tmp_path: Path) -> N
     on_board(tmp_path, "stm32g071", test, contents=contents)
 
 
+def test_a_g0_that_was_empty_at_power_on_goes_into_its_boot_loader_until_the_next_power_on(tmp_path: Path) -> None:
+    async def test(probe: Probe) -> None:
+        await probe.reset(boot0=False)
+        assert await probe.answer(b"\x7f") == ACK
+        image = build("app", "2.0.1", 0x400)
+        for at in range(0, len(image), 256):
+            assert await probe.write(BASE + at, image[at : at + 256]) == ACK * 3
+        await probe.reset(boot0=False)
+        assert await probe.answer(b"\x7f") == ACK
+        probe.board.set_power(on=False)
+        probe.board.set_power(on=True)
+        probe.parity = "N"
+        assert b"app 2.0.1 ready" in await probe.until(b"\n")
+
+    on_board(tmp_path, "stm32g071", test, contents=b"")
+
+
+def test_in_the_middle_of_a_write_a_0x7f_is_a_byte_of_its_data(tmp_path: Path) -> None:
+    """Which is why a tool that was interrupted gets no answer before the next reset."""
+
+    async def test(probe: Probe) -> None:
+        await probe.enter_loader()
+        before = probe.flash
+        assert await probe.ask(op(0x31), address(BASE)) == ACK * 2
+        probe.send(b"\xff" + b"\x7f" * 255)
+        assert await probe.silent()
+        assert await probe.enter_loader() == ACK
+        assert probe.flash == before
+
+    on_board(tmp_path, "stm32f103", test)
+
+
 @pytest.mark.parametrize(
     "spoilt",
     ["blank", "stack", "even", "outside", "half"],
