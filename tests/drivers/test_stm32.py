@@ -29,6 +29,7 @@ from drivers.base import (
 from drivers.stm32 import STM32, Stm32Session
 from drivers.stm32.lines import LineName, Stm32Options
 from drivers.virtual.client import Bench
+from drivers.virtual.errors import BenchError
 from drivers.virtual.spec import (
     BenchSpec,
     BitErrors,
@@ -41,6 +42,7 @@ from drivers.virtual.spec import (
     Speed,
     StuckInApp,
     WrongChip,
+    WrongMd5,
 )
 from drivers.virtual.stm32.firmware import build
 from harness import backup as blocks
@@ -132,6 +134,32 @@ def test_every_chip_is_identified_written_verified_read_and_started(lab: Lab, ch
 @pytest.mark.parametrize(("chip", "revision"), [("stm32f103", "v2.2"), ("stm32f407", "v3.1"), ("stm32g071", "v3.1")])
 def test_the_revision_is_the_boot_loaders_version(lab: Lab, chip: str, revision: str):
     assert lab.open(chip).connect().revision == revision
+
+
+def test_the_serial_is_the_unique_id_in_the_order_of_its_addresses(tmp_path: Path):
+    uid = "3e0040000f51383236323634"
+    boards = tuple(BoardSpec(board_id=chip, chip=chip, mac=uid) for chip in CHIPS)
+    with Bench.start(BenchSpec(state=tmp_path, boards=boards)) as bench:
+        lab = Lab(bench, tmp_path)
+        assert {lab.open(chip).connect().serial for chip in CHIPS} == {uid}
+        lab.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"chip": "stm32f407", "flash_size": 0x10000}, "no stm32f407 with 65536 bytes of flash: 512 KiB or 1024 KiB"),
+        ({"mac": "24:0a:c4:12:34:56"}, "no unique id"),
+        ({"options": {"reset_line": "cts"}}, "no line 'cts'"),
+        ({"options": {"reset_inverted": "yes"}}, "wiring"),
+        ({"faults": (WrongMd5(fault="wrong-md5"),)}, "wrong-md5"),
+        ({"faults": (WrongChip(fault="wrong-chip", chip="esp32"),)}, "no virtual board with chip 'esp32'"),
+    ],
+)
+def test_a_board_that_there_is_not_is_refused_by_name(tmp_path: Path, changes: dict, why: str):
+    spec = BoardSpec.model_validate({"board_id": "b", "chip": "stm32", **changes})
+    with pytest.raises(BenchError, match=why):
+        Bench.start(BenchSpec(state=tmp_path, boards=(spec,)))
 
 
 @pytest.mark.parametrize(
