@@ -83,7 +83,10 @@ def _load_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             contents = data[segment["p_offset"] : segment["p_offset"] + size]
             if len(contents) != size:
                 raise BadImage(f"the ELF file ends in the middle of what goes to {segment['p_paddr']:#x}")
-            yield segment["p_paddr"], contents
+            start = segment["p_paddr"]
+            # GNU ld lays a segment over the file's own headers where a page has room for them before the flash's base.
+            headers = max(FLASH_BASE - start, 0) if segment["p_offset"] == 0 else 0
+            yield start + headers, contents[headers:]
 
 
 def _need_flash(name: str, start: int, size: int) -> None:

@@ -534,6 +534,12 @@ def test_wiring_of_other_boards_is_followed(tmp_path: Path):
             session.close()
 
 
+def test_without_parity_no_boot_loader_is_found_although_it_acknowledges(lab: Lab):
+    options = Stm32Options.model_validate({"parity": "none"})
+    with pytest.raises(ConnectionLost, match="no boot loader"):
+        lab.open("stm32f103", "url", timeout_s=0.5, options=options).connect()
+
+
 def test_one_line_can_not_drive_both_pins():
     with pytest.raises(ValueError, match="both dtr"):
         Stm32Options.model_validate({"boot0_line": "dtr"})

@@ -142,6 +142,17 @@ def test_what_is_no_firmware_for_the_flash_is_refused(name: str, data: bytes, wh
         STM32.parse(name, data, BASE)
 
 
+def test_the_headers_of_an_elf_that_its_linker_has_put_before_the_flash_are_left_out():
+    """GNU ld with pages of 64 KiB: "LOAD off 0x0 paddr 0x07ff0000", of which the flash begins 0x10000 bytes later."""
+    code = struct.pack("<II", 0x20002000, BASE + 9) + b"code"
+    header = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
+    header += struct.pack("<HHIIIIIHHHHHH", 2, 40, 1, BASE + 9, 52, 0, 0x05000000, 52, 32, 1, 40, 0, 0)
+    size = 0x10000 + len(code)
+    segment = struct.pack("<8I", 1, 0, BASE - 0x10000, BASE - 0x10000, size, size, 5, 0x10000)
+    elf = (header + segment).ljust(0x10000, b"\0") + code
+    assert STM32.parse("app.elf", elf, None) == (Segment(BASE, code, "app.elf"),)
+
+
 def test_an_elf_for_another_processor_is_refused():
     host = Path("/bin/true").read_bytes()
     with pytest.raises(BadImage, match="not for an ARM Cortex-M"):
