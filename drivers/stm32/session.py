@@ -84,7 +84,7 @@ class Stm32Session:
     def _come_down(self) -> None:
         """To a rate that every boot loader measures."""
         if self._flash_baud > _RATES[0]:
-            self._log(f"no answer at {self._flash_baud} baud: on with {_RATES[0]}")
+            self._log(f"{self._flash_baud} baud is more than this boot loader measures: on with {_RATES[0]}")
             self._flash_baud = _RATES[0]
 
     def _answers(self, loader: Loader) -> bool:

@@ -456,7 +456,7 @@ def test_where_a_rate_is_too_fast_for_the_boot_loader_it_is_asked_at_one_that_is
     session = lab.open("stm32f103", face, timeout_s=10, flash_baudrate=921600)
     session.connect()
     assert session.flash_baudrate == 115200
-    assert "no answer at 921600 baud: on with 115200" in lab.lines
+    assert "921600 baud is more than this boot loader measures: on with 115200" in lab.lines
 
 
 def test_rates_fall_to_the_lowest_and_no_further(lab: Lab):
