@@ -22,6 +22,14 @@ _FAILURE_LINE = re.compile(
     re.MULTILINE,
 )
 
+_ABLE = Capabilities(can_read_back=True, can_hash=False, can_reset=True)
+_USUAL = TypeDefaults(
+    flash_address=FLASH_BASE,
+    flash_base=FLASH_BASE,
+    max_firmware_size=0x200000,  # of the largest parts
+    flash_baudrate=115200,  # what every boot loader measures (AN3155, 2.2)
+)
+
 
 @dataclass(frozen=True)
 class Stm32Driver:
@@ -29,10 +37,8 @@ class Stm32Driver:
 
     device_type: str = "stm32"
     interface: Interface = Interface.SERIAL
-    capabilities: Capabilities = Capabilities(can_read_back=True, can_hash=False, can_reset=True)  # noqa: RUF009
-    defaults: TypeDefaults = TypeDefaults(  # noqa: RUF009
-        flash_address=FLASH_BASE, flash_base=FLASH_BASE, max_firmware_size=0x200000, flash_baudrate=115200
-    )
+    capabilities: Capabilities = _ABLE
+    defaults: TypeDefaults = _USUAL
     options: type[Options] = Stm32Options
     # What is around a segment in its sectors is kept, whatever their size: this only keeps two files out of one page.
     erase_block: int = 0x80
@@ -63,7 +69,7 @@ class Stm32Driver:
 
 
 def _means(wanted: str, part: Part) -> bool:
-    """ "stm32", "stm32f1", "stm32f103", "stm32f103c8t6", "stm32f40x", or the product id as "0x410"."""
+    """By "stm32", "stm32f1", "stm32f103", "stm32f103c8t6", "stm32f40x", or the product id as "0x410"."""
     if wanted.startswith("0x"):
         return wanted == f"{part.product_id:#x}"
     if wanted == part.name:
