@@ -25,6 +25,12 @@ _BUILT_IN: Mapping[str, str] = {
     "esp32s3": "drivers.virtual.esp.station:station",
     "esp32c3": "drivers.virtual.esp.station:station",
     "esp8266": "drivers.virtual.esp.station:station",
+    "pico": "drivers.virtual.pico.station:station",
+    "pico-usb": "drivers.virtual.pico.station:station",
+    "pico2": "drivers.virtual.pico.station:station",
+    "pico2-usb": "drivers.virtual.pico.station:station",
+    "rp2040": "drivers.virtual.pico.station:station",
+    "rp2350": "drivers.virtual.pico.station:station",
 }
 
 
