@@ -32,9 +32,10 @@ from drivers.base import (
     TypeDefaults,
 )
 from drivers.files import raw
+from drivers.pico_drive_session import DriveSession
 from drivers.pico_options import PicoOptions
-from drivers.pico_sessions import DriveSession, PicoSession, UsbSession
 from drivers.pico_uf2 import FLASH_BASE, Family
+from drivers.pico_usb_session import UsbSession
 
 _CHIPS = {
     "pico": "rp2040",
@@ -57,7 +58,8 @@ _FAILURE_LINE = re.compile(
 )
 _PANIC_TEXT = re.compile(r"\*\*\* PANIC \*\*\*\s+(\S.*)")
 
-_Open = Callable[[Link, PicoOptions, Log], PicoSession]
+_FROM_FLASH_BASE = TypeDefaults(flash_address=FLASH_BASE)
+_Open = Callable[[Link, PicoOptions, Log], DriveSession | UsbSession]
 
 
 def _open_drive(link: Link, options: PicoOptions, log: Log) -> DriveSession:
@@ -84,7 +86,7 @@ class PicoDriver:
     device_type: str
     capabilities: Capabilities
     opens: _Open
-    defaults: TypeDefaults = TypeDefaults(flash_address=FLASH_BASE)
+    defaults: TypeDefaults = _FROM_FLASH_BASE
     interface: Interface = Interface.USB
     options: type[Options] = PicoOptions
     erase_block: int = pico_uf2.SECTOR
@@ -92,9 +94,7 @@ class PicoDriver:
 
     def open(self, link: Link, log: Log) -> DriveSession | UsbSession:
         options = link.options if isinstance(link.options, PicoOptions) else PicoOptions()
-        session = self.opens(link, options, log)
-        assert isinstance(session, (DriveSession, UsbSession))
-        return session
+        return self.opens(link, options, log)
 
     def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
         if not (name.lower().endswith(".uf2") or pico_uf2.is_uf2(data)):
@@ -104,7 +104,7 @@ class PicoDriver:
         return image.segments
 
     def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
-        head = pico_image.from_segments(segments)(FLASH_BASE, pico_image.HEAD_SIZE)
+        head = pico_image.head_of(segments)
         if not head:
             return ImageFacts()  # data for some other place; nothing starts there
         chips = pico_image.startable(head).chips
@@ -133,7 +133,7 @@ class PicoDriver:
 
 def _refuse_contradiction(name: str, image: pico_uf2.Image) -> None:
     """A file whose family is not the one of the chip that its contents are for."""
-    head = pico_image.from_segments(image.segments)(FLASH_BASE, pico_image.HEAD_SIZE)
+    head = pico_image.head_of(image.segments)
     if not head:
         return
     startable = pico_image.startable(head)

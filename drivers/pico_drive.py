@@ -68,7 +68,7 @@ class BootDrive:
         if not found.chip:
             raise WrongBoard(
                 f"the drive at {self._folder} belongs to {found.board or 'something'}, which is no boot ROM of a Pico",
-                advice="Nothing was written. Check `mount_point`; boards of other makers have boot loaders of their own.",
+                advice="Nothing was written. Check `mount_point`; other kinds of boards have boot loaders of their own.",
             )
         return found
 

@@ -20,7 +20,9 @@ from drivers.usb_devices import PERMISSION_ADVICE
 
 _LOST = "Check the cable and the board's power. If it does not come back: hold BOOTSEL while plugging it in."
 _DRIVE_PERMISSION = "Mount the boot drive so that you may write to it (for example with -o uid=$UID), then try again."
-_READ_ONLY = "The boot drive is mounted read-only: mount it again read-write. A drive that stays so is damaged, or no Pico."
+_READ_ONLY = (
+    "The boot drive is mounted read-only: mount it again read-write. A drive that stays so is damaged, or no Pico."
+)
 _FULL = "The boot drive takes 128 MiB. One that is full is no Pico's, or was mounted wrongly: unplug the board."
 
 _BY_STATUS: dict[picoboot.Status, type[DeviceError]] = {

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from drivers.base import Segment
 
+FLASH_BASE = 0x1000_0000
+
 HEAD_SIZE = 0x1000  # bytes; RP2350's ROM looks for a block no further
 Read = Callable[[int, int], bytes]
 """`read(address, size)`: up to `size` bytes; fewer, or none, where nothing is known of the rest."""
@@ -62,7 +64,7 @@ def _has_second_stage(head: bytes) -> bool:
     if len(head) < _SECOND_STAGE:
         return False
     (stored,) = struct.unpack_from("<I", head, _SECOND_STAGE - 4)
-    return stored == crc32_mpeg2(head[: _SECOND_STAGE - 4])
+    return bool(stored == crc32_mpeg2(head[: _SECOND_STAGE - 4]))
 
 
 def crc32_mpeg2(data: bytes) -> int:
@@ -105,6 +107,11 @@ def from_segments(segments: Sequence[Segment]) -> Read:
         return b""
 
     return read
+
+
+def head_of(segments: Sequence[Segment]) -> bytes:
+    """What segments put at the flash's beginning; empty where they leave it alone."""
+    return from_segments(segments)(FLASH_BASE, HEAD_SIZE)
 
 
 def describe(read: Read, start: int) -> Description:

@@ -18,8 +18,8 @@ class PicoOptions(Options):
     )
     absolute_block: bool = Field(
         default=True,
-        description="RP2350, boot drive: put the block that works around RP2350-E10 before the firmware. It costs the last "
-        "4 KiB of the flash on chips of stepping A2; without it, their drive takes the firmware and stays.",
+        description="RP2350, boot drive: put the block that works around RP2350-E10 before the firmware. It costs the "
+        "last 4 KiB of the flash on chips of stepping A2; without it, their drive takes the firmware and stays.",
     )
 
     @field_validator("flash_size")

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from drivers.base import BadImage, Segment
+from drivers.pico_image import FLASH_BASE
 
 BLOCK_SIZE = 512
 PAYLOAD = 256  # bytes; the only payload that the ROMs take
 SECTOR = 0x1000
-FLASH_BASE = 0x1000_0000
 
 _HEADER = struct.Struct("<8I")
 _START0, _START1, _END = 0x0A324655, 0x9E5D5157, 0x0AB16F30
@@ -108,11 +108,11 @@ def _blocks(name: str, data: bytes) -> Iterator[Block]:
     if len(data) % BLOCK_SIZE:
         raise BadImage(f"{name} has {len(data)} bytes: it is cut short, UF2 blocks have {BLOCK_SIZE} each")
     for start in range(0, len(data), BLOCK_SIZE):
-        first, second, *fields = _HEADER.unpack_from(data, start)
+        first, second, flags, address, size, number, count, family = _HEADER.unpack_from(data, start)
         (last,) = struct.unpack_from("<I", data, start + _END_OFFSET)
         if (first, second, last) != (_START0, _START1, _END):
             raise BadImage(f"{name} is damaged: block {start // BLOCK_SIZE} is no UF2 block")
-        yield Block(*fields, data=data[start + _DATA_OFFSET : start + _END_OFFSET])
+        yield Block(flags, address, size, number, count, family, data[start + _DATA_OFFSET : start + _END_OFFSET])
 
 
 def _check(name: str, block: Block) -> None:
@@ -134,7 +134,9 @@ def _one_family(name: str, blocks: Sequence[Block]) -> Family:
     try:
         return Family(found[0])
     except ValueError:
-        raise BadImage(f"{name} is made for another chip (family {found[0]:#010x}): the boot loader ignores it") from None
+        raise BadImage(
+            f"{name} is made for another chip (family {found[0]:#010x}): the boot loader ignores it"
+        ) from None
 
 
 def _check_complete(name: str, blocks: Sequence[Block]) -> None:
@@ -179,15 +181,13 @@ def _joined(name: str, pages: Mapping[int, bytes]) -> Iterator[Segment]:
 def build(segments: Iterable[Segment], family: Family, *, absolute_block: bool) -> bytes:
     """A file of whole sectors, erased where the segments say nothing; groups of 16 blocks are sectors.
 
-    The sector that the ROM starts from is opened first and finished last: until the file is through, the ROM finds
-    nothing to start there and stays in its boot loader, from where the next attempt gets on without a hand at the board.
+    The sector that the ROM starts from is begun first and finished last: until the file is through, the ROM finds
+    nothing to start there and stays in its boot loader, where the next attempt finds it without a hand at the board.
     `absolute_block`: put the block for RP2350-E10 before it.
     """
     sectors = laid_out(segments)
     pages = [
-        (address + at, data[at : at + PAYLOAD])
-        for address, data in sectors.items()
-        for at in range(0, SECTOR, PAYLOAD)
+        (address + at, data[at : at + PAYLOAD]) for address, data in sectors.items() for at in range(0, SECTOR, PAYLOAD)
     ]
     order = list(range(len(pages)))
     if FLASH_BASE in sectors:

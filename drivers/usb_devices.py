@@ -1,7 +1,7 @@
 """Finding a board's boot loader on USB: on this machine's buses through libusb, or at a USB/IP server.
 
-`usb` names it by its serial number, by where it is plugged in ("1-1.4", bus and ports as in /sys/bus/usb/devices), or as
-`usbip://host:port/busid`. Serial numbers of RP2040's ROM are all alike (the ROM's version), RP2350's are unique.
+`usb` names it by its serial number, by where it is plugged in ("1-1.4", bus and ports as in /sys/bus/usb/devices), or
+as `usbip://host:port/busid`. Serial numbers of RP2040's ROM are all alike (the ROM's version), RP2350's are unique.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def usb_core() -> ModuleType:
         import usb.util
     except ImportError as error:
         raise PortUnavailable("pyusb is not installed", advice="pip install pyusb") from error
-    return usb
+    module: ModuleType = usb
+    return module
 
 
 def find(wanted: str) -> Device | None:
@@ -110,7 +111,10 @@ def _is(device: Device, wanted: str) -> bool:
     try:
         return serial_number(device).lower() == wanted.lower()
     except (usb_core().core.USBError, ValueError) as error:
-        if isinstance(error, ValueError) or error.errno in (errno.EACCES, errno.EPERM):  # ValueError: no langid readable
+        if isinstance(error, ValueError) or error.errno in (
+            errno.EACCES,
+            errno.EPERM,
+        ):  # ValueError: no langid readable
             raise _no_permission(device) from error
         return False
 

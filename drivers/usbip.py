@@ -30,6 +30,7 @@ _OUT, _IN = 0, 1
 _LARGEST = 16 << 20
 
 _IMPORT_STATUS = {1: "the server does not export it", 2: "another client has it", 3: "it is in an error state"}
+_BUSY = 2
 _CONNECT_S = 5.0
 
 
@@ -148,14 +149,17 @@ class Imported:
         self._wire = _Wire(host, port)
         self._sequence = 0
         try:
-            status = self._wire.request(_REQ_IMPORT, _REP_IMPORT, busid.encode().ljust(_BUSID_SIZE, b"\0"))
-            if status:
-                why = _IMPORT_STATUS.get(status, f"status {status}")
-                raise UsbIpError(errno.EBUSY if status == 2 else errno.ENODEV, f"{busid} can not be had: {why}")
-            self.device = parse_device(self._wire.take(_DEVICE.size))
+            self.device = self._import(busid)
         except BaseException:
             self._wire.close()
             raise
+
+    def _import(self, busid: str) -> Exported:
+        status = self._wire.request(_REQ_IMPORT, _REP_IMPORT, busid.encode().ljust(_BUSID_SIZE, b"\0"))
+        if status:
+            why = _IMPORT_STATUS.get(status, f"status {status}")
+            raise UsbIpError(errno.EBUSY if status == _BUSY else errno.ENODEV, f"{busid} can not be had: {why}")
+        return parse_device(self._wire.take(_DEVICE.size))
 
     def control(self, setup: bytes, data: bytes, size: int, limit_s: float) -> bytes:
         """A transfer on endpoint 0; the direction is the setup packet's."""
@@ -178,7 +182,9 @@ class Imported:
             self.close()
             raise
         if status:
-            raise UsbIpError(-status, "the device refuses the transfer" if status == -errno.EPIPE else "transfer failed")
+            raise UsbIpError(
+                -status, "the device refuses the transfer" if status == -errno.EPIPE else "transfer failed"
+            )
         return actual, received
 
     def _exchange(

@@ -17,18 +17,24 @@ from drivers.usbip import Imported, UsbIpError
 _GET_DESCRIPTOR, _SET_CONFIGURATION, _GET_CONFIGURATION, _SET_INTERFACE = 0x06, 0x09, 0x08, 0x0B
 _CLEAR_FEATURE, _ENDPOINT_HALT = 0x01, 0
 _DEVICE_TYPE, _CONFIGURATION_TYPE, _INTERFACE_TYPE, _ENDPOINT_TYPE = 1, 2, 4, 5
+_DEVICE = struct.Struct("<BBHBBBBHHHBBBB")
 _DEVICE_FIELDS = (
-    "bLength bDescriptorType bcdUSB bDeviceClass bDeviceSubClass bDeviceProtocol bMaxPacketSize0 idVendor idProduct "
-    "bcdDevice iManufacturer iProduct iSerialNumber bNumConfigurations"
-).split()
+    *("bLength", "bDescriptorType", "bcdUSB", "bDeviceClass", "bDeviceSubClass", "bDeviceProtocol"),
+    *("bMaxPacketSize0", "idVendor", "idProduct", "bcdDevice", "iManufacturer", "iProduct", "iSerialNumber"),
+    "bNumConfigurations",
+)
+_CONFIGURATION = struct.Struct("<BBHBBBBB")
 _CONFIGURATION_FIELDS = (
-    "bLength bDescriptorType wTotalLength bNumInterfaces bConfigurationValue iConfiguration bmAttributes bMaxPower"
-).split()
+    *("bLength", "bDescriptorType", "wTotalLength", "bNumInterfaces", "bConfigurationValue", "iConfiguration"),
+    *("bmAttributes", "bMaxPower"),
+)
+_INTERFACE = struct.Struct("<9B")
 _INTERFACE_FIELDS = (
-    "bLength bDescriptorType bInterfaceNumber bAlternateSetting bNumEndpoints bInterfaceClass bInterfaceSubClass "
-    "bInterfaceProtocol iInterface"
-).split()
-_ENDPOINT_FIELDS = "bLength bDescriptorType bEndpointAddress bmAttributes wMaxPacketSize bInterval".split()
+    *("bLength", "bDescriptorType", "bInterfaceNumber", "bAlternateSetting", "bNumEndpoints", "bInterfaceClass"),
+    *("bInterfaceSubClass", "bInterfaceProtocol", "iInterface"),
+)
+_ENDPOINT = struct.Struct("<BBBBHB")
+_ENDPOINT_FIELDS = ("bLength", "bDescriptorType", "bEndpointAddress", "bmAttributes", "wMaxPacketSize", "bInterval")
 _LIMIT_MS = 5000
 
 
@@ -75,26 +81,29 @@ class UsbIpBackend(usb.backend.IBackend):  # type: ignore[misc]  # pyusb ships n
         yield self._place[2]
 
     def get_device_descriptor(self, dev: str) -> SimpleNamespace:  # noqa: ARG002
-        data = self._control(0x80, _GET_DESCRIPTOR, _DEVICE_TYPE << 8, 0, 18)
-        if len(data) != 18:
-            raise usb.core.USBError("the device descriptor is cut short", None, errno.EPROTO)
-        fields = dict(zip(_DEVICE_FIELDS, struct.unpack("<BBHBBBBHHHBBBB", data), strict=True))
+        data = self._control(0x80, _GET_DESCRIPTOR, _DEVICE_TYPE << 8, 0, _DEVICE.size)
+        described = _described(_DEVICE_FIELDS, _DEVICE, data)
         about = self._device.device
-        return SimpleNamespace(
-            **fields, address=about.number, bus=about.bus, port_number=None, port_numbers=None, speed=about.speed
-        )
+        described.address, described.bus, described.speed = about.number, about.bus, about.speed
+        described.port_number = described.port_numbers = None
+        return described
 
     def get_configuration_descriptor(self, dev: str, config: int) -> SimpleNamespace:  # noqa: ARG002
         data = self._configuration(config)
-        return _described(_CONFIGURATION_FIELDS, "<BBHBBBBB", data)
+        return _described(_CONFIGURATION_FIELDS, _CONFIGURATION, data)
 
     def get_interface_descriptor(self, dev: str, intf: int, alt: int, config: int) -> SimpleNamespace:  # noqa: ARG002
-        return _described(_INTERFACE_FIELDS, "<9B", self._interface(intf, alt, config)[0])
+        return _described(_INTERFACE_FIELDS, _INTERFACE, self._interface(intf, alt, config)[0])
 
     def get_endpoint_descriptor(
-        self, dev: str, ep: int, intf: int, alt: int, config: int  # noqa: ARG002
+        self,
+        dev: str,
+        ep: int,
+        intf: int,
+        alt: int,
+        config: int,
     ) -> SimpleNamespace:
-        return _described(_ENDPOINT_FIELDS, "<BBBBHB", self._interface(intf, alt, config)[1 + ep])
+        return _described(_ENDPOINT_FIELDS, _ENDPOINT, self._interface(intf, alt, config)[1 + ep])
 
     def _configuration(self, index: int) -> bytes:
         if index not in self._configurations:
@@ -164,7 +173,7 @@ class UsbIpBackend(usb.backend.IBackend):  # type: ignore[misc]  # pyusb ships n
         data: Any,
         timeout: int,
     ) -> int:
-        size = len(data) * data.itemsize
+        size = len(data) * int(data.itemsize)
         setup = struct.pack("<BBHHH", bmRequestType, bRequest, wValue, wIndex, size)
         with self._errors():
             if bmRequestType & 0x80:
@@ -181,11 +190,10 @@ def descriptors(data: bytes) -> Iterator[bytes]:
         at += data[at]
 
 
-def _described(names: Sequence[str], layout: str, data: bytes) -> SimpleNamespace:
-    size = struct.calcsize(layout)
-    if len(data) < size:
+def _described(names: Sequence[str], layout: struct.Struct, data: bytes) -> SimpleNamespace:
+    if len(data) < layout.size:
         raise usb.core.USBError("a descriptor is cut short", None, errno.EPROTO)
-    values = struct.unpack(layout, data[:size])
+    values = layout.unpack(data[: layout.size])
     return SimpleNamespace(**dict(zip(names, values, strict=True)), extra_descriptors=[], bRefresh=0, bSynchAddress=0)
 
 

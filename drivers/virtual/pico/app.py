@@ -1,4 +1,4 @@
-"""The application on its serial port (USB CDC): it waits for a terminal, then says what it is, as many pico-sdk programs.
+"""The application on its serial port (USB CDC): it waits for a terminal, then says what it is; many programs do so.
 
 Source of the panic's form: pico-sdk, `pico_platform_panic/panic.c`; after it the processor stops.
 """

@@ -124,7 +124,7 @@ class PicoBoard:
         if self._restarts is not None and not self._restarts.done():
             restarts = self._restarts
             delay_s = max(after_s, _SHORTEST_RESTART_S) if self._is_real_time else _SHORTEST_RESTART_S
-            asyncio.get_running_loop().call_later(delay_s, lambda: restarts.done() or restarts.set_result(into))
+            asyncio.get_running_loop().call_later(delay_s, _settle, restarts, into)
 
     async def _run(self, into: str) -> str:
         self._restarts = asyncio.get_running_loop().create_future()
@@ -141,7 +141,7 @@ class PicoBoard:
             self.terminal.present.clear()
         running = asyncio.get_running_loop().create_task(app.run(self._machine, self.terminal.present))
         try:
-            await asyncio.wait({running, restarts}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((running, restarts), return_when=asyncio.FIRST_COMPLETED)
             if restarts.done():
                 return restarts.result()
             running.result()
@@ -159,7 +159,7 @@ class PicoBoard:
         self.drive.show(chip, serial)
         copying = asyncio.get_running_loop().create_task(self._take_files(uf2))
         try:
-            await asyncio.wait({copying, restarts}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((copying, restarts), return_when=asyncio.FIRST_COMPLETED)
             if not restarts.done():
                 return copying.result()
             return restarts.result()
@@ -176,3 +176,8 @@ class PicoBoard:
     def _leave_loader(self) -> None:
         self.usb.detach()
         self.drive.hide()
+
+
+def _settle(restarts: asyncio.Future[str], into: str) -> None:
+    if not restarts.done():  # the supply may have gone meanwhile
+        restarts.set_result(into)

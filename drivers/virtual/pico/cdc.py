@@ -1,7 +1,7 @@
 """The application's serial port as hosts see it: USB CDC, on RFC2217 and on a pty.
 
-It has no baud rate of its own: bytes pass at any. A host that sets 1200 baud and drops DTR asks for the boot loader; on a
-pty, which has no DTR, closing it does.
+It has no baud rate of its own: bytes pass at any. A host that sets 1200 baud and drops DTR asks for the boot loader; on
+a pty, which has no DTR, closing it does.
 """
 
 from __future__ import annotations
@@ -71,4 +71,4 @@ class Terminal:
                 self._on_touch()
 
 
-__all__ = ["TOUCH_BAUD", "CdcPty", "CdcWire", "Rfc2217Port", "Terminal", "_POLL_S"]
+__all__ = ["TOUCH_BAUD", "_POLL_S", "CdcPty", "CdcWire", "Rfc2217Port", "Terminal"]

@@ -1,6 +1,6 @@
 """The boot drive as a plain folder: its files appear with the boot loader and go with it.
 
-What is written to it is taken as it comes, by 512 bytes, as a disk gets its sectors. It is looked at many times a second
+What is written to it is taken as it comes, by 512 bytes, as a disk gets its sectors. It is looked at often
 while the boot loader runs: a watch on a folder tells neither how far a file has grown nor that it still grows.
 A folder can not fail in the middle of a copy, as a disk that is pulled does: the file vanishes, its writer goes on.
 """
@@ -34,7 +34,9 @@ class DriveFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._own: frozenset[str] = frozenset()
-        self._taken: dict[str, tuple[int, int, int]] = {}  # by name: inode, bytes that were taken, time of the last change
+        self._taken: dict[
+            str, tuple[int, int, int]
+        ] = {}  # by name: inode, bytes that were taken, time of the last change
 
     def show(self, chip: Chip, serial: str) -> None:
         """The drive appears; INFO_UF2.TXT last, since it is what hosts wait for."""
@@ -78,11 +80,15 @@ class DriveFolder:
         return False
 
     def _new_bytes(self, path: Path) -> bytes:
-        """Whole sectors that were not taken yet; a file's last one is filled up by the disk, but is not whole to a UF2."""
+        """Whole sectors that were not taken yet."""
         try:
             about = path.lstat()
             inode, taken, changed = self._taken.get(path.name, (about.st_ino, 0, 0))
-            if inode != about.st_ino or about.st_size < taken or (about.st_size == taken and about.st_mtime_ns != changed):
+            if (
+                inode != about.st_ino
+                or about.st_size < taken
+                or (about.st_size == taken and about.st_mtime_ns != changed)
+            ):
                 taken = 0  # another file, or the same one from its beginning again
             if not stat.S_ISREG(about.st_mode) or about.st_size - taken < SECTOR:
                 return b""

@@ -70,7 +70,15 @@ def to_uf2(image: bytes, chip: Chip) -> bytes:
     blocks = []
     for number, page in enumerate(pages):
         head = struct.pack(
-            "<8I", 0x0A324655, 0x9E5D5157, 0x2000, FLASH_BASE + 256 * number, 256, number, len(pages), _FAMILIES[chip.name]
+            "<8I",
+            0x0A324655,
+            0x9E5D5157,
+            0x2000,
+            FLASH_BASE + 256 * number,
+            256,
+            number,
+            len(pages),
+            _FAMILIES[chip.name],
         )
         blocks.append(head + page + bytes(512 - 32 - 256 - 4) + struct.pack("<I", 0x0AB16F30))
     return b"".join(blocks)

@@ -1,8 +1,8 @@
 """PICOBOOT as the boot ROMs have it: commands, data, acknowledgements, halts.
 
 Sources: pico-bootrom-rp2040 `usb_boot_device.c` and `async_task.c`, pico-bootrom-rp2350 `nsboot_usb_client.c` and
-`nsboot_async_task.c`. Two of RP2040's traps are in it: a refused FLASH_ERASE is acknowledged as if it had been done, and
-only the endpoint of the data is halted when a transfer fails.
+`nsboot_async_task.c`. Two of RP2040's traps are in it: a refused FLASH_ERASE is acknowledged as if it had been done,
+and only the endpoint of the data is halted when a transfer fails.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ Restart = Callable[[str, float], None]
 
 
 class Picoboot:
-    """The interface's two endpoints and its control requests. `restart` is called with how, and after how many seconds."""
+    """The interface's two endpoints and its control requests."""
 
     def __init__(
         self, machine: Machine, uf2: Uf2Loader, chip_id: bytes, restart: Restart, eject: Callable[[], None]
@@ -212,7 +212,7 @@ class Picoboot:
             return length if length <= PAGE else -1
         if command in (Id.OTP_READ, Id.OTP_WRITE):
             _, rows, ecc = struct.unpack_from("<HHB", arguments)
-            return rows * (2 if ecc else 4)
+            return int(rows) * (2 if ecc else 4)
         return 0
 
     async def _begin(self, command: Id, length: int, arguments: bytes) -> None:

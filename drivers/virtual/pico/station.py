@@ -98,8 +98,8 @@ class PicoStation:
         for fault in faults:
             if fault.fault not in _KNOWN_FAULTS:
                 raise BenchError(
-                    f"{self._spec.board_id}: a Pico can not have the fault {fault.fault!r}: USB corrects bit errors, and "
-                    "its boot loader computes no digest"
+                    f"{self._spec.board_id}: a Pico can not have the fault {fault.fault!r}: USB corrects bit errors, "
+                    "and its boot loader computes no digest"
                 )
             if isinstance(fault, WrongChip):
                 _chip(fault.chip, self._spec.board_id)

@@ -1,7 +1,7 @@
 """The boot loader as a USB device: descriptors, standard requests, and which endpoint is whose.
 
-Sources: USB 2.0, chapter 9; pico-bootrom-rp2040 `usb_boot_device.c`, pico-bootrom-rp2350 `nsboot_usb_client.c`. The mass
-storage interface is described and stays silent: on the bench, its disk is the folder.
+Sources: USB 2.0, chapter 9; pico-bootrom-rp2040 `usb_boot_device.c`, pico-bootrom-rp2350 `nsboot_usb_client.c`. The
+mass storage interface is described and stays silent: on the bench, its disk is the folder.
 """
 
 from __future__ import annotations

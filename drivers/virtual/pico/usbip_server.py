@@ -1,4 +1,4 @@
-"""A USB/IP server that exports the boot loader of one board, while it is there: what `usbipd` would do for a real one."""
+"""A USB/IP server that exports the boot loader of one board while it is there, as `usbipd` does for a real one."""
 
 from __future__ import annotations
 
@@ -125,11 +125,14 @@ class _Client:
                 data = await self._reader.readexactly(command.length) if is_out else b""
                 if self._drops(len(data)):
                     return
-                task = asyncio.get_running_loop().create_task(self._transfer(command, data))
-                self._running[command.sequence] = task
-                task.add_done_callback(lambda _task, number=command.sequence: self._running.pop(number, None))
+                self._start(command, data)
         finally:
             self._end()
+
+    def _start(self, submit: messages.Submit, data: bytes) -> None:
+        task = asyncio.get_running_loop().create_task(self._transfer(submit, data))
+        self._running[submit.sequence] = task
+        task.add_done_callback(lambda _task: self._running.pop(submit.sequence, None))
 
     def _drops(self, size: int) -> bool:
         """Whether the cable comes loose with these bytes; they do not arrive."""
