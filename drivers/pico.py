@@ -33,8 +33,9 @@ from drivers.base import (
 )
 from drivers.files import raw
 from drivers.pico_drive_session import DriveSession
+from drivers.pico_image import FLASH_BASE
 from drivers.pico_options import PicoOptions
-from drivers.pico_uf2 import FLASH_BASE, Family
+from drivers.pico_uf2 import Family
 from drivers.pico_usb_session import UsbSession
 
 _CHIPS = {

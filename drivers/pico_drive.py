@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivers.base import FlashFailed, Log, Progress, WrongBoard
+from drivers.base import ConnectionLost, FlashFailed, Log, Progress, WrongBoard
 
 INFO = "INFO_UF2.TXT"
 _NAME = "FIRMWARE.UF2"
@@ -50,9 +50,10 @@ def parse_info(text: str) -> DriveInfo:
 class BootDrive:
     """The folder at which the drive appears. Its methods raise OSError, and `DeviceError` where it is the wrong one."""
 
-    def __init__(self, mount_point: str, log: Log) -> None:
+    def __init__(self, mount_point: str, log: Log, leaves_within_s: float = _LEAVES_WITHIN_S) -> None:
         self._folder = Path(mount_point)
         self._log = log
+        self._leaves_within_s = leaves_within_s
 
     @property
     def is_there(self) -> bool:
@@ -67,7 +68,7 @@ class BootDrive:
         found = parse_info((self._folder / INFO).read_text("utf-8", "replace"))
         if not found.chip:
             raise WrongBoard(
-                f"the drive at {self._folder} belongs to {found.board or 'something'}, which is no boot ROM of a Pico",
+                f"the drive at {self._folder} is no boot ROM's of a Pico: {found.board or 'it names no board'}",
                 advice="Nothing was written. Check `mount_point`; other kinds of boards have boot loaders of their own.",
             )
         return found
@@ -81,8 +82,10 @@ class BootDrive:
                     file.write(data[start : start + _CHUNK])
                     file.flush()
                     os.fsync(file.fileno())  # the figures are what the board has taken
-                    progress(min(start + _CHUNK, len(data)))
                     whole = start + _CHUNK >= len(data)
+                    if not whole and not self.is_there:
+                        raise ConnectionLost("the boot drive left in the middle of the copy")
+                    progress(min(start + _CHUNK, len(data)))
         except OSError as error:
             if not whole or self.is_there:
                 raise
@@ -91,11 +94,11 @@ class BootDrive:
         self._wait_until_gone()
 
     def _wait_until_gone(self) -> None:
-        deadline = time.monotonic() + _LEAVES_WITHIN_S
+        deadline = time.monotonic() + self._leaves_within_s
         while self.is_there:
             if time.monotonic() >= deadline:
                 raise FlashFailed(
-                    f"the boot loader took the file, but its drive is still there after {_LEAVES_WITHIN_S:g} s: "
+                    f"the boot loader took the file, but its drive is still there after {self._leaves_within_s:g} s: "
                     "it has ignored the file, or not had all of it",
                     advice="Unplug the board, hold BOOTSEL while plugging it in, and run it again.",
                 )

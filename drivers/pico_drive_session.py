@@ -9,9 +9,10 @@ from drivers import pico_image, pico_uf2
 from drivers.base import ConnectionLost, DeviceError, Identity, Link, Log, Progress, Region, Segment
 from drivers.pico_drive import BootDrive, share
 from drivers.pico_errors import translate_drive
+from drivers.pico_image import FLASH_BASE
 from drivers.pico_options import PicoOptions
 from drivers.pico_session import USUAL_FLASH, PicoSession, refuse_misfit
-from drivers.pico_uf2 import FLASH_BASE, Family
+from drivers.pico_uf2 import Family
 from drivers.pico_usb_session import UsbSession
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from drivers.base import Segment
-from drivers.pico_uf2 import FLASH_BASE, SECTOR
+from drivers.pico_image import FLASH_BASE
+from drivers.pico_uf2 import SECTOR
 
 
 def sectors(segments: Sequence[Segment]) -> list[int]:

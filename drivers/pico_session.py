@@ -1,4 +1,4 @@
-"""What the sessions over the boot drive and over PICOBOOT have in common. See `drivers.base.Session` for the contract."""
+"""What the sessions over the boot drive and over PICOBOOT have in common. The contract is `drivers.base.Session`."""
 
 from __future__ import annotations
 

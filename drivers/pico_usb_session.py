@@ -20,9 +20,10 @@ from drivers.base import (
     WrongBoard,
 )
 from drivers.pico_errors import translate_usb
+from drivers.pico_image import FLASH_BASE
 from drivers.pico_options import PicoOptions
 from drivers.pico_session import USUAL_FLASH, PicoSession, refuse_misfit
-from drivers.pico_uf2 import FLASH_BASE, SECTOR
+from drivers.pico_uf2 import SECTOR
 from drivers.picoboot import Picoboot
 
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ class UsbIpBackend(usb.backend.IBackend):  # type: ignore[misc]  # pyusb ships n
 
     def get_endpoint_descriptor(
         self,
-        dev: str,
+        dev: str,  # noqa: ARG002
         ep: int,
         intf: int,
         alt: int,
