@@ -69,7 +69,7 @@ class BootDrive:
         if not found.chip:
             raise WrongBoard(
                 f"the drive at {self._folder} is no boot ROM's of a Pico: {found.board or 'it names no board'}",
-                advice="Nothing was written. Check `mount_point`; other kinds of boards have boot loaders of their own.",
+                advice="Nothing was written. Check `mount_point`; other kinds of boards have other boot loaders.",
             )
         return found
 
@@ -94,8 +94,9 @@ class BootDrive:
         self._wait_until_gone()
 
     def _wait_until_gone(self) -> None:
+        """Or until it is another one: a board that finds nothing to start is back in its boot loader in no time."""
         deadline = time.monotonic() + self._leaves_within_s
-        while self.is_there:
+        while self.is_there and (self._folder / _NAME).exists():
             if time.monotonic() >= deadline:
                 raise FlashFailed(
                     f"the boot loader took the file, but its drive is still there after {self._leaves_within_s:g} s: "

@@ -16,6 +16,7 @@ from drivers.virtual.wire import Listener, Wire
 
 TOUCH_BAUD = 1200
 _TCSETS2 = 0x402C542B
+_CBAUD, _CIBAUD_SHIFT, _BOTHER = 0o010017, 16, 0o010000  # c_cflag: the rate is the one in the structure's last fields
 _IDLE_BAUD = 115200
 
 
@@ -44,6 +45,7 @@ class CdcPty(PtyPort):
     def _forget_rate(self) -> None:
         """A pty keeps its settings; a CDC port that appears anew does not."""
         fields = list(_TERMIOS2.unpack(fcntl.ioctl(self._master, _TCGETS2, bytes(_TERMIOS2.size))))
+        fields[2] = (fields[2] & ~(_CBAUD | _CBAUD << _CIBAUD_SHIFT)) | _BOTHER
         fields[-2:] = [_IDLE_BAUD, _IDLE_BAUD]
         fcntl.ioctl(self._master, _TCSETS2, _TERMIOS2.pack(*fields))
 

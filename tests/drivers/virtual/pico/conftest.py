@@ -23,7 +23,7 @@ ERASED_SECTOR = b"\xff" * SECTOR
 LIMIT_S = 20.0
 
 
-def uf2_block(  # noqa: PLR0913
+def uf2_block(
     number: int,
     count: int,
     address: int,

@@ -72,7 +72,7 @@ def test_cp_of_what_uf2conv_made_updates_the_board_and_the_drive_leaves(start, t
     assert cp(tmp_path / "app.uf2", ports.mount_point).returncode == 0
     until(lambda: not has_drive(ports.mount_point))
     assert flash_of(tmp_path, "b")[: len(app)] == app
-    assert os.listdir(ports.mount_point) == []
+    assert list(Path(ports.mount_point).iterdir()) == []
     with serial.Serial(ports.pty, 115200, timeout=10) as console:
         assert console.read_until(b"\n") == b"blink 2.5.0 ready\r\n"
 
@@ -87,7 +87,7 @@ def test_cp_of_what_uf2conv_made_updates_the_board_and_the_drive_leaves(start, t
 def test_a_board_without_firmware_shows_its_drive_with_two_files(tmp_path: Path, chip: str, lines: list[str]):
     async def test(it) -> None:
         await eventually(lambda: has_drive(str(it.drive.path)))
-        assert sorted(os.listdir(it.drive.path)) == ["INDEX.HTM", "INFO_UF2.TXT"]
+        assert sorted(entry.name for entry in it.drive.path.iterdir()) == ["INDEX.HTM", "INFO_UF2.TXT"]
         assert (it.drive.path / "INFO_UF2.TXT").read_text().splitlines() == lines
 
     on_board(tmp_path, chip, test, contents=BLANK)
@@ -108,7 +108,7 @@ def test_blocks_count_in_any_order_and_twice(tmp_path: Path, chip: str):
     app = firmware.build_app(CHIPS[chip], "x", "1.0.0")
     data = uf2(pages_of(app), FAMILY[CHIPS[chip].name])
     blocks = [data[at : at + 512] for at in range(0, len(data), 512)]
-    shuffled = random.Random(1).sample(blocks, len(blocks))  # noqa: S311
+    shuffled = random.Random(1).sample(blocks, len(blocks))
     flash = after(tmp_path, chip, b"".join([*shuffled[:-1], *shuffled[:5], shuffled[-1]]), restarts=True)
     assert flash[: len(app)] == app
 
