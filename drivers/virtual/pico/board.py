@@ -87,7 +87,7 @@ class PicoBoard:
 
     def press_reset(self) -> None:
         """A terminal has opened the pty."""
-        self.terminal.present.set()
+        self.terminal.pty(is_open=True)
 
     def hand_sees(self, data: bytes) -> bool:  # noqa: ARG002
         return False
@@ -137,8 +137,6 @@ class PicoBoard:
 
     async def _run_app(self, restarts: asyncio.Future[str]) -> str:
         self._in_app = True
-        if not self.wire.listeners:
-            self.terminal.present.clear()
         running = asyncio.get_running_loop().create_task(app.run(self._machine, self.terminal.present))
         try:
             await asyncio.wait((running, restarts), return_when=asyncio.FIRST_COMPLETED)

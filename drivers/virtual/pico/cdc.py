@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import Callable
+from typing import Protocol
 
-from drivers.virtual.pty import _POLL_S, _TCGETS2, _TERMIOS2, PtyPort
-from drivers.virtual.rfc2217 import Rfc2217Port
+from drivers.virtual.pty import _TCGETS2, _TERMIOS2, PtyPort
+from drivers.virtual.serial_station import SerialBoard
 from drivers.virtual.wire import Listener, Wire
 
 TOUCH_BAUD = 1200
@@ -31,15 +32,60 @@ class CdcWire(Wire):
             listener.deliver(data)
 
 
-class CdcPty(PtyPort):
-    """A pty that tells when it was closed at 1200 baud."""
+class Terminal:
+    """Who has the port open, on either face: sets `present`, and hears the touch."""
 
-    on_touch: Callable[[], None]
+    def __init__(self, wire: Wire, on_touch: Callable[[], None]) -> None:
+        self._wire = wire
+        self._on_touch = on_touch
+        self._listeners: tuple[Listener, ...] = ()
+        self._open = {"network": False, "pty": False}
+        self.present = asyncio.Event()
+
+    def lines(self, *, dtr: bool | None = None) -> None:
+        """DTR as it comes over RFC2217; a client that goes drops it."""
+        if dtr is None:
+            return
+        touched = not dtr and any(listener.baud == TOUCH_BAUD for listener in self._listeners)
+        self._listeners = tuple(self._wire.listeners) if dtr else ()
+        self._set("network", is_open=dtr)
+        if touched:
+            self._on_touch()
+
+    def pty(self, *, is_open: bool, touched: bool = False) -> None:
+        """The pty was opened or closed."""
+        self._set("pty", is_open=is_open)
+        if touched:
+            self._on_touch()
+
+    def _set(self, face: str, *, is_open: bool) -> None:
+        self._open[face] = is_open
+        if any(self._open.values()):
+            self.present.set()
+        else:
+            self.present.clear()
+
+
+class CdcBoard(SerialBoard, Protocol):
+    """A board with such a port."""
+
+    @property
+    def terminal(self) -> Terminal: ...
+
+
+class CdcPty(PtyPort):
+    """A pty that tells when it was closed, and whether at 1200 baud."""
+
+    def __init__(self, board: CdcBoard) -> None:
+        self._terminal = board.terminal
+        super().__init__(board)
 
     def _watch(self) -> None:
-        if self.baud == TOUCH_BAUD and self._poll.poll(0):
-            self._forget_rate()
-            self.on_touch()
+        if self._poll.poll(0):
+            touched = self.baud == TOUCH_BAUD
+            if touched:
+                self._forget_rate()
+            self._terminal.pty(is_open=False, touched=touched)
         super()._watch()
 
     def _forget_rate(self) -> None:
@@ -48,29 +94,3 @@ class CdcPty(PtyPort):
         fields[2] = (fields[2] & ~(_CBAUD | _CBAUD << _CIBAUD_SHIFT)) | _BOTHER
         fields[-2:] = [_IDLE_BAUD, _IDLE_BAUD]
         fcntl.ioctl(self._master, _TCSETS2, _TERMIOS2.pack(*fields))
-
-
-class Terminal:
-    """Who has the port open: sets `present`, and hears the touch."""
-
-    def __init__(self, wire: Wire, on_touch: Callable[[], None]) -> None:
-        self._wire = wire
-        self._on_touch = on_touch
-        self._listeners: tuple[Listener, ...] = ()
-        self.present = asyncio.Event()
-
-    def lines(self, *, dtr: bool | None = None) -> None:
-        """DTR as it comes over RFC2217; a client that goes drops it."""
-        if dtr:
-            self._listeners = tuple(self._wire.listeners)
-            self.present.set()
-        elif dtr is False:
-            touched = any(listener.baud == TOUCH_BAUD for listener in self._listeners)
-            self._listeners = ()
-            if not self._wire.listeners:
-                self.present.clear()
-            if touched:
-                self._on_touch()
-
-
-__all__ = ["TOUCH_BAUD", "_POLL_S", "CdcPty", "CdcWire", "Rfc2217Port", "Terminal"]

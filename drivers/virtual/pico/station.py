@@ -55,7 +55,6 @@ class PicoStation:
         url = await self._rfc2217.open()
         usb = await self._board.usb.open()
         self._pty = CdcPty(self._board)
-        self._pty.on_touch = self._board.touch
         self._board.set_power(on=True)
         return self._named(BoardPorts(pty=self._pty.path, url=url, mount_point=str(self._board.drive.path), usb=usb))
 
