@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from usb.core import Device
+    from usb.core import Configuration, Device
 
 _COMMAND = struct.Struct("<IIBBHI16s")
 _STATUS = struct.Struct("<IIBB6x")
@@ -185,9 +185,20 @@ class Picoboot:
             return Refused(command, None)
 
 
+def _configuration(device: Device) -> Configuration:
+    """The active one. Setting it anew would fail where a driver of the system has the drive's interface."""
+    import usb.core
+
+    try:
+        return device.get_active_configuration()
+    except usb.core.USBError:  # not configured yet, as a USB/IP server may leave it
+        device.set_configuration()
+        return device.get_active_configuration()
+
+
 def _endpoints(device: Device) -> tuple[int, int, int]:
     """The interface's number and its endpoints, found as picotool finds them. Raises `Garbled`."""
-    for interface in device.get_active_configuration():
+    for interface in _configuration(device):
         addresses = [endpoint.bEndpointAddress for endpoint in interface]
         outs = [address for address in addresses if not address & _IN]
         ins = [address for address in addresses if address & _IN]
