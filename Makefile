@@ -35,6 +35,7 @@ schema: .venv/.ready
 .PHONY: debian
 debian:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -d /usr/lib/postgresql \
+		&& test -x /usr/sbin/usbip \
 		|| sh .ci/debian-packages
 
 .venv/.ready: pyproject.toml

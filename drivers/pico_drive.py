@@ -17,6 +17,7 @@ from drivers.base import ConnectionLost, FlashFailed, Log, Progress, WrongBoard
 
 INFO = "INFO_UF2.TXT"
 _NAME = "FIRMWARE.UF2"
+_BLOCK_DEVICES = Path("/sys/dev/block")
 _CHUNK = 0x8000  # bytes
 _POLL_S = 0.05
 _SEEN_TWICE_S = 0.2
@@ -59,9 +60,16 @@ class BootDrive:
     def is_there(self) -> bool:
         """Whether the drive is mounted; a mount that its board has left is none."""
         try:
-            return bool((self._folder / INFO).read_bytes())
+            return bool((self._folder / INFO).read_bytes()) and self._has_its_disk()
         except OSError:
             return False
+
+    def _has_its_disk(self) -> bool:
+        """A mount outlives its disk, and the system reads on from its memory. Only Linux tells by its sysfs."""
+        if not _BLOCK_DEVICES.is_dir() or not self._folder.is_mount():
+            return True
+        device = self._folder.stat().st_dev
+        return not os.major(device) or (_BLOCK_DEVICES / f"{os.major(device)}:{os.minor(device)}").exists()
 
     def info(self) -> DriveInfo:
         """Raises `WrongBoard` for the drive of another boot loader."""

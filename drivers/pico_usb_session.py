@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from drivers import pico_flash, pico_image, usb_devices
@@ -34,8 +34,6 @@ _READ_CHUNK = 0x8000  # bytes of one READ
 _REBOOT_MS = 100
 _LOADER_AGAIN_S = 1.0  # how often a silent board is looked for in its boot loader
 _ROM_VERSION = 0x13  # behind the ROM's magic "Mu" and a 1 or 2
-_PAGE = 256
-_ERASED_PAGE = b"\xff" * _PAGE
 _STEPPINGS = {  # by the ROM's version: RP2040 datasheet 2.8.2, RP2350's as picotool names them
     ("rp2040", 1): "B0",
     ("rp2040", 2): "B1",
@@ -55,6 +53,7 @@ class UsbSession(PicoSession):
         self._boot: Picoboot | None = None
         self._identity: Identity | None = None
         self._looked_at = 0.0
+        self._size_seen: int | None = None
 
     def connect(self) -> Identity:
         with self._translated("connect"):
@@ -86,12 +85,15 @@ class UsbSession(PicoSession):
         return Identity(chip, _STEPPINGS.get((chip, rom), f"ROM {rom}"), serial, self._size(chip, boot), FLASH_BASE)
 
     def _size(self, chip: str, boot: Picoboot) -> int:
+        if self._size_seen is not None:
+            return self._size_seen  # what is being written must not change who the board is
         found = pico_flash.flash_size(boot.read)
         wanted = self._options.flash_size
         if wanted is None:
             if found is None:
                 self._log(f"the flash is erased, its size can not be seen: taken for {USUAL_FLASH[chip]} bytes")
-            return found or USUAL_FLASH[chip]
+            self._size_seen = found or USUAL_FLASH[chip]
+            return self._size_seen
         if found is not None and found < wanted and self._repeats(boot, found, wanted):
             raise WrongBoard(f"the flash has {found} bytes and repeats itself beyond, flash_size says {wanted}")
         return wanted
@@ -108,7 +110,7 @@ class UsbSession(PicoSession):
 
     def _read(self, region: Region, progress: Progress) -> bytes:
         """The ROM reads whole pages from their beginning on."""
-        start = region.address - region.address % _PAGE
+        start = region.address - region.address % pico_flash.PAGE
         data = bytearray()
         while start + len(data) < region.end:
             size = min(_READ_CHUNK, region.end - start - len(data))
@@ -154,10 +156,8 @@ class UsbSession(PicoSession):
 
     def _write_sector(self, address: int, data: bytes) -> None:
         self._loader.erase(address, SECTOR)
-        for at in range(0, SECTOR, _PAGE):
-            page = data[at : at + _PAGE]
-            if page != _ERASED_PAGE:
-                self._loader.write(address + at, page)
+        for at, run in pico_flash.programmable(data):
+            self._loader.write(address + at, run)
         if self._loader.read(address, SECTOR) != data:
             raise VerificationFailed(f"the sector at {address:#x} does not hold what was written to it")
 
@@ -219,6 +219,9 @@ class UsbSession(PicoSession):
             usb_devices.release(device)
 
     def close(self) -> None:
+        if self._boot is not None:
+            with suppress(Exception):  # its drive would ignore in silence whatever is copied to it
+                self._boot.give_back()
         self._release()
         super().close()
 

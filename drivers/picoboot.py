@@ -116,6 +116,10 @@ class Picoboot:
         self._run(Command.EXCLUSIVE_ACCESS, b"\x01")
         self._run(Command.EXIT_XIP)
 
+    def give_back(self) -> None:
+        """The drive may write again."""
+        self._run(Command.EXCLUSIVE_ACCESS, b"\x00", limit_ms=_COMMAND_MS)
+
     def reset(self) -> None:
         """End a command that is under way, and the halt after one that was refused."""
         for endpoint in (self._in, self._out):

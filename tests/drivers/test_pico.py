@@ -436,6 +436,34 @@ def test_the_flash_size_is_found_over_usb_as_picotool_finds_it(tmp_path: Path, s
             session.close()
 
 
+@OverUsb
+def test_a_write_that_was_cut_short_does_not_change_who_the_board_is(bench, opened, tmp_path: Path, device_type: str):
+    """Its first sector is erased then, by which picotool would tell the size; also for another process."""
+    session = opened()
+    before = session.connect()
+    bench.set_faults("b", [PowerLoss(fault="power-loss", at_byte=5000, off_s=0.2)])
+    with pytest.raises(ConnectionLost):
+        session.write([segment(device_type, "2.0.0")], ignore)
+    assert flash(tmp_path)[:SECTOR] == b"\xff" * SECTOR
+    until(lambda: has_drive(bench.boards["b"].mount_point))
+    assert session.connect() == before
+    session.close()
+    assert opened().connect() == before
+
+
+def test_a_session_that_ends_lets_the_drive_write_again(bench, tmp_path: Path):
+    usb = PICO_USB.open(link(bench, "pico-usb"), lambda _line: None)
+    usb.connect()
+    usb.close()
+    drive = PICO.open(link(bench, "pico"), lambda _line: None)
+    try:
+        drive.connect()
+        drive.write([segment("pico", "2.0.0")], ignore)
+    finally:
+        drive.close()
+    assert flash(tmp_path)[: len(app("pico", "2.0.0"))] == app("pico", "2.0.0")
+
+
 def test_an_erased_flash_does_not_tell_its_size_so_the_options_say_it(tmp_path: Path):
     (tmp_path / "blank.bin").write_bytes(b"\xff" * SECTOR)
     spec = BoardSpec(board_id="b", chip="pico", flash_size=8 << 20, factory=tmp_path / "blank.bin")
