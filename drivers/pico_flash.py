@@ -62,7 +62,7 @@ def programmable(sector: bytes) -> Iterator[tuple[int, bytes]]:
 def flash_size(read: Callable[[int, int], bytes]) -> int | None:
     """The size, by where the flash begins to repeat itself; None for one that is too empty to tell.
 
-    As picotool's `guess_flash_size`: neither the ROM nor PICOBOOT tells the size, and addresses beyond it wrap. picotool
+    As picotool's `guess_flash_size`: neither the ROM nor PICOBOOT tells it, and addresses beyond it wrap. picotool
     compares the first two pages; this the first two that tell anything, since a write that was cut short leaves the
     first sector erased.
     """
