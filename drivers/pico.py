@@ -35,6 +35,7 @@ from drivers.files import raw
 from drivers.pico_drive_session import DriveSession
 from drivers.pico_image import FLASH_BASE
 from drivers.pico_options import PicoOptions
+from drivers.pico_session import USUAL_FLASH
 from drivers.pico_uf2 import Family
 from drivers.pico_usb_session import UsbSession
 
@@ -59,7 +60,6 @@ _FAILURE_LINE = re.compile(
 )
 _PANIC_TEXT = re.compile(r"\*\*\* PANIC \*\*\*\s+(\S.*)")
 
-_FROM_FLASH_BASE = TypeDefaults(flash_address=FLASH_BASE)
 _Open = Callable[[Link, PicoOptions, Log], DriveSession | UsbSession]
 
 
@@ -87,7 +87,7 @@ class PicoDriver:
     device_type: str
     capabilities: Capabilities
     opens: _Open
-    defaults: TypeDefaults = _FROM_FLASH_BASE
+    defaults: TypeDefaults
     interface: Interface = Interface.USB
     options: type[Options] = PicoOptions
     erase_block: int = pico_uf2.SECTOR
@@ -153,9 +153,12 @@ _DRIVE = Capabilities(can_read_back=False, can_hash=False, can_reset=False, can_
 _USB = Capabilities(can_read_back=True, can_hash=False, can_reset=True, has_serial=False)
 _USB_UNIQUE = Capabilities(can_read_back=True, can_hash=False, can_reset=True)
 
-PICO = PicoDriver("pico", _DRIVE, _open_drive)
-PICO2 = PicoDriver("pico2", _DRIVE, _open_drive)
-PICO_USB = PicoDriver("pico-usb", _USB, _open_usb)
-PICO2_USB = PicoDriver("pico2-usb", _USB_UNIQUE, _open_usb)
+_RP2040 = TypeDefaults(flash_address=FLASH_BASE, flash_base=FLASH_BASE, usual_flash=USUAL_FLASH["rp2040"])
+_RP2350 = TypeDefaults(flash_address=FLASH_BASE, flash_base=FLASH_BASE, usual_flash=USUAL_FLASH["rp2350"])
+
+PICO = PicoDriver("pico", _DRIVE, _open_drive, _RP2040)
+PICO2 = PicoDriver("pico2", _DRIVE, _open_drive, _RP2350)
+PICO_USB = PicoDriver("pico-usb", _USB, _open_usb, _RP2040)
+PICO2_USB = PicoDriver("pico2-usb", _USB_UNIQUE, _open_usb, _RP2350)
 
 __all__ = ["PICO", "PICO2", "PICO2_USB", "PICO_USB", "PicoDriver", "PicoOptions"]

@@ -1,6 +1,6 @@
 """The application on its serial port (USB CDC): it waits for a terminal, then says what it is; many programs do so.
 
-Source of the panic's form: pico-sdk, `pico_platform_panic/panic.c`; after it the processor stops.
+Source of the panic's form: pico-sdk, `pico_platform_panic/panic.c`; after it the processor stops, USB with it.
 """
 
 from __future__ import annotations
@@ -12,20 +12,25 @@ from drivers.virtual.pico.machine import Machine
 from drivers.virtual.pico.program import Behaviour, Program
 
 _LONGEST_LINE = 256
+WATCHDOG_S = 1.0  # the bench's firmware has one; without it, a Pico that panics is dead until a hand helps
 
 
-async def run(machine: Machine, terminal: asyncio.Event) -> None:
-    """Run until the application resets the chip; `terminal` is set while somebody has the port open."""
+async def run(machine: Machine, terminal: asyncio.Event) -> float:
+    """Run until the application ends; for how many seconds the chip is dead then, before it is reset.
+
+    `terminal` is set while somebody has the port open.
+    """
     found = program.in_flash(machine.read_flash)
     if found is None or not found.is_whole:
         await asyncio.Event().wait()  # unknown code, and code that is not all there: nothing is heard of either
-        return
     await terminal.wait()
+    assert found is not None
     if found.behaviour is Behaviour.PANIC or machine.faults.panics(found.version):
         await _say(machine, "*** PANIC ***\r\n\r\nhardware check failed\r\n")
-        await asyncio.Event().wait()
+        return WATCHDOG_S
     await _say(machine, f"{found.name} {found.version} ready\r\n")
     await _console(machine, found)
+    return 0.0
 
 
 async def _say(machine: Machine, text: str) -> None:

@@ -142,7 +142,8 @@ class PicoBoard:
             await asyncio.wait((running, restarts), return_when=asyncio.FIRST_COMPLETED)
             if restarts.done():
                 return restarts.result()
-            running.result()
+            self._in_app = False
+            await timing.delay(running.result())
             return _FLASH
         finally:
             self._in_app = False

@@ -46,15 +46,16 @@ class Terminal:
         """DTR as it comes over RFC2217; a client that goes drops it."""
         if dtr is None:
             return
-        touched = not dtr and any(listener.baud == TOUCH_BAUD for listener in self._listeners)
+        at_touch_rate = any(listener.baud == TOUCH_BAUD for listener in (*self._listeners, *self._wire.listeners))
         self._listeners = tuple(self._wire.listeners) if dtr else ()
-        self._set("network", is_open=dtr)
-        if touched:
+        self._set("network", is_open=dtr and not at_touch_rate)  # who touches is no terminal
+        if at_touch_rate and not dtr:
             self._on_touch()
 
     def pty(self, *, is_open: bool, touched: bool = False) -> None:
         """The pty was opened or closed."""
-        self._set("pty", is_open=is_open)
+        at_touch_rate = any(listener.baud == TOUCH_BAUD for listener in self._wire.listeners)
+        self._set("pty", is_open=is_open and not at_touch_rate)
         if touched:
             self._on_touch()
 

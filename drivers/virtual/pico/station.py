@@ -85,13 +85,18 @@ class PicoStation:
     def _make_board(self) -> PicoBoard:
         spec = self._spec
         chip = _chip(spec.chip, spec.board_id)
-        size = spec.flash_size or chip.default_flash_size
+        size = spec.flash_size or self._size_in_options() or chip.default_flash_size
         if size & (size - 1) or not _SMALLEST <= size <= _LARGEST:
             raise BenchError(
                 f"{spec.board_id}: there is no flash chip of {size} bytes (256 KiB to 16 MiB, a power of 2)"
             )
         path = self._folder.flash_file(size, lambda: firmware.factory_image(chip))
         return PicoBoard(spec.board_id, chip, path, self._folder.path / "drive", spec.speed)
+
+    def _size_in_options(self) -> int | None:
+        """What the target tells its driver of the board's flash."""
+        size = self._spec.options.get("flash_size")
+        return size if isinstance(size, int) else None
 
     def _check_faults(self, faults: Sequence[Fault]) -> None:
         for fault in faults:
