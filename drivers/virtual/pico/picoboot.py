@@ -12,79 +12,21 @@ import errno
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 
-from drivers.virtual.faults import PowerLost
 from drivers.virtual.flash import SECTOR
+from drivers.virtual.pico import picoboot_commands as commands
 from drivers.virtual.pico.machine import PAGE, Machine
+from drivers.virtual.pico.picoboot_commands import Id, Refused, Status
 from drivers.virtual.pico.uf2_loader import Uf2Loader
 
 STALL = -errno.EPIPE
 PACKET = 64
-_COMMAND = struct.Struct("<IIBBHI16s")
-_MAGIC = 0x431FD10B
 _STATUS = struct.Struct("<IIBB6x")
 _PICOBOOT = "picoboot"
 _SYS_INFO = 1
-
-
-class Id(IntEnum):
-    EXCLUSIVE_ACCESS = 0x1
-    REBOOT = 0x2
-    FLASH_ERASE = 0x3
-    READ = 0x4
-    WRITE = 0x5
-    EXIT_XIP = 0x6
-    ENTER_CMD_XIP = 0x7
-    EXEC = 0x8
-    VECTORIZE_FLASH = 0x9
-    REBOOT2 = 0xA
-    GET_INFO = 0xB
-    OTP_READ = 0xC
-    OTP_WRITE = 0xD
-
-
-class Status(IntEnum):
-    OK = 0
-    UNKNOWN_CMD = 1
-    INVALID_CMD_LENGTH = 2
-    INVALID_TRANSFER_LENGTH = 3
-    INVALID_ADDRESS = 4
-    BAD_ALIGNMENT = 5
-    INTERLEAVED_WRITE = 6
-    REBOOTING = 7
-    NOT_PERMITTED = 10
-    INVALID_ARG = 11
-    BUFFER_TOO_SMALL = 12
-
-
-_ARGUMENTS = {  # bytes of each command's arguments
-    Id.EXCLUSIVE_ACCESS: 1,
-    Id.REBOOT: 12,
-    Id.FLASH_ERASE: 8,
-    Id.READ: 8,
-    Id.WRITE: 8,
-    Id.EXIT_XIP: 0,
-    Id.ENTER_CMD_XIP: 0,
-    Id.EXEC: 4,
-    Id.VECTORIZE_FLASH: 4,
-    Id.REBOOT2: 16,
-    Id.GET_INFO: 16,
-    Id.OTP_READ: 5,
-    Id.OTP_WRITE: 5,
-}
-_OF_BOTH = frozenset(Id) - {Id.REBOOT2, Id.GET_INFO, Id.OTP_READ, Id.OTP_WRITE}
 _RP2350_UNKNOWN = frozenset({Id.REBOOT, Id.EXEC, Id.VECTORIZE_FLASH})  # answered after their form was checked
 _CODE = frozenset({Id.EXEC, Id.VECTORIZE_FLASH})
 _RESTART_TYPES = {0: "flash", 4: "flash", 2: "loader"}  # REBOOT2: normal, after an update, BOOTSEL
-
-
-class Refused(Exception):
-    """A command is not carried out."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.name)
-        self.status = status
 
 
 @dataclass
@@ -180,40 +122,18 @@ class Picoboot:
             await self._command(packet)
 
     async def _command(self, packet: bytes) -> None:
-        if len(packet) != _COMMAND.size or packet[:4] != struct.pack("<I", _MAGIC):
+        command = commands.unpack(packet)
+        if command is None:
             self._halt(both=True)
             return
-        _, self._token, self._code, size, _, length, arguments = _COMMAND.unpack(packet)
-        self._status, self._busy = Status.UNKNOWN_CMD, False
+        self._token, self._code, self._status, self._busy = command.token, command.code, Status.OK, False
         try:
-            known = self._known(self._code & 0x7F, size, length, arguments)
-            self._status = Status.OK
-            await self._begin(known, length, arguments)
+            known = commands.check(command, is_rp2040=self._is_rp2040)
+            await self._begin(known, command.length, command.arguments)
         except Refused as refused:
             self._status = refused.status
             self._halt(both=True)
         self._changed.set()
-
-    def _known(self, number: int, size: int, length: int, arguments: bytes) -> Id:
-        known = number in (_OF_BOTH if self._is_rp2040 else frozenset(Id))
-        if not known or not number:
-            raise Refused(Status.UNKNOWN_CMD)
-        command = Id(number)
-        if size != _ARGUMENTS[command]:
-            raise Refused(Status.INVALID_CMD_LENGTH)
-        if length != self._expected_length(command, length, arguments):
-            raise Refused(Status.INVALID_TRANSFER_LENGTH)
-        return command
-
-    def _expected_length(self, command: Id, length: int, arguments: bytes) -> int:
-        if command in (Id.READ, Id.WRITE):
-            return int(struct.unpack_from("<I", arguments, 4)[0])
-        if command is Id.GET_INFO:
-            return length if length <= PAGE else -1
-        if command in (Id.OTP_READ, Id.OTP_WRITE):
-            _, rows, ecc = struct.unpack_from("<HHB", arguments)
-            return int(rows) * (2 if ecc else 4)
-        return 0
 
     async def _begin(self, command: Id, length: int, arguments: bytes) -> None:
         if command is Id.REBOOT and self._is_rp2040:
@@ -378,6 +298,3 @@ class Picoboot:
         if 4 * (len(words) + 1) > transfer.left:
             raise Refused(Status.BUFFER_TOO_SMALL)
         return struct.pack(f"<{len(words) + 1}I", len(words), *words).ljust(transfer.left, b"\0")
-
-
-__all__ = ["PACKET", "STALL", "Picoboot", "PowerLost", "Refused", "Status"]
