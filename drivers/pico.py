@@ -99,6 +99,7 @@ class PicoDriver:
 
     def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
         if not (name.lower().endswith(".uf2") or pico_uf2.is_uf2(data)):
+            _refuse_other_formats(name, data)
             return raw(name, data, address)
         image = pico_uf2.parse(name, data)
         _refuse_contradiction(name, image)
@@ -130,6 +131,14 @@ class PicoDriver:
             return None
         why = _PANIC_TEXT.search(console)
         return f"{line[0].strip()} {why[1].strip()}" if why else line[0].strip()
+
+
+def _refuse_other_formats(name: str, data: bytes) -> None:
+    """Their bytes as they are would be written as firmware."""
+    if data.startswith(b"\x7fELF") or name.lower().endswith((".elf", ".hex")):
+        raise BadImage(
+            f"{name} is neither a UF2 file nor plain bytes", advice="Name the .uf2 that the build makes beside it."
+        )
 
 
 def _refuse_contradiction(name: str, image: pico_uf2.Image) -> None:

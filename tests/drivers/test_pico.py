@@ -537,6 +537,21 @@ def test_a_twin_offers_the_kinds_of_connection_that_its_target_names(tmp_path: P
         assert bench.boards["b"].mount_point
 
 
+def test_a_twin_has_the_flash_that_its_target_tells_the_driver_of(tmp_path: Path):
+    spec = BoardSpec(board_id="b", chip="pico-usb", options={"flash_size": 8 << 20})
+    with Bench.start(BenchSpec(state=tmp_path, boards=(spec,))):
+        assert len(flash(tmp_path)) == 8 << 20
+    wrong = BoardSpec(board_id="c", chip="pico", flash_size=3 << 20)
+    with pytest.raises(BenchError, match="there is no flash chip of 3145728 bytes"):
+        Bench.start(BenchSpec(state=tmp_path, boards=(wrong,)))
+
+
+@pytest.mark.parametrize("size", [0, 1000, 3 << 20, 32 << 20])
+def test_a_size_that_no_flash_has_is_refused(size: int):
+    with pytest.raises(ValueError, match="power of two"):
+        PicoOptions(flash_size=size)
+
+
 def drive_of(
     folder: Path, text: str = "UF2 Bootloader v3.0\r\nModel: Raspberry Pi RP2\r\nBoard-ID: RPI-RP2\r\n"
 ) -> Path:

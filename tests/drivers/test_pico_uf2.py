@@ -52,6 +52,14 @@ def test_a_file_that_is_just_bytes_goes_where_the_flash_begins():
     assert PICO.parse("app.bin", DATA, PICO.defaults.flash_address) == (Segment(FLASH_BASE, DATA, "app.bin"),)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"), [("app.elf", b"x" * 300), ("app", b"\x7fELF" + bytes(300)), ("app.hex", b":00")]
+)
+def test_other_formats_are_not_taken_for_plain_bytes(name: str, data: bytes):
+    with pytest.raises(BadImage, match="neither a UF2 file nor plain bytes"):
+        PICO.parse(name, data, FLASH_BASE)
+
+
 def test_a_uf2_file_is_known_by_its_contents_whatever_its_name():
     assert PICO.parse("app.bin", GOOD, 0x1234)[0].address == FLASH_BASE
 

@@ -38,6 +38,11 @@ class DriveFolder:
             str, tuple[int, int, int]
         ] = {}  # by name: inode, bytes that were taken, time of the last change
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether somebody has copied something to it."""
+        return bool(self._taken)
+
     def show(self, chip: Chip, serial: str) -> None:
         """The drive appears; INFO_UF2.TXT last, since it is what hosts wait for."""
         self.hide()

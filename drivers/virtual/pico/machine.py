@@ -10,6 +10,7 @@ from drivers.virtual.timing import Pace
 from drivers.virtual.wire import Wire
 
 PAGE = 256
+_USB_BYTES_PER_S = 19 * 64 * 1000  # full speed, bulk: 19 packets of 64 bytes a frame at most (USB 2.0, table 5-9)
 _SRAM = 0x2000_0000
 _XIP_SRAM, _XIP_SRAM_END = 0x1500_0000, 0x1500_4000
 
@@ -23,6 +24,10 @@ class Machine:
         self.wire = wire
         self.pace = pace
         self._ram: dict[int, int] = {}
+
+    async def usb(self, size: int) -> None:
+        """So many bytes pass the bus."""
+        await self.pace.charge(size / _USB_BYTES_PER_S)
 
     @property
     def faults(self) -> Faults:

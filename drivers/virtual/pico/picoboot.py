@@ -87,6 +87,7 @@ class Picoboot:
 
     async def out(self, data: bytes) -> int:
         """Bytes on the OUT endpoint, packet by packet; 0, or `STALL`. Raises `PowerLost`."""
+        await self._machine.usb(len(data))
         packets = [data[start : start + PACKET] for start in range(0, len(data), PACKET)] or [b""]
         for packet in packets:
             if self._out_halted:
@@ -100,7 +101,9 @@ class Picoboot:
             if self._in_halted:
                 return None
             if self._transfer is not None and self._transfer.code & 0x80:
-                return self._read_out(self._transfer, size)
+                data = self._read_out(self._transfer, size)
+                await self._machine.usb(len(data or b""))
+                return data
             if self._offers_ack:
                 self._offers_ack = False
                 self._changed.set()

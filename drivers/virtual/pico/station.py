@@ -72,8 +72,8 @@ class PicoStation:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether a client has the application's port over RFC2217, or the boot loader over USB/IP."""
-        return self._rfc2217.is_in_use or self._board.usb.is_in_use
+        """Whether a client has the port over RFC2217 or the boot loader over USB/IP, or a file is on the drive."""
+        return self._rfc2217.is_in_use or self._board.usb.is_in_use or self._board.drive.is_in_use
 
     def set_power(self, *, on: bool) -> None:
         self._board.set_power(on=on)

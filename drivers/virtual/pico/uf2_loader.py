@@ -39,6 +39,7 @@ class Uf2Loader:
 
         Raises `PowerLost`.
         """
+        await self._machine.usb(len(sector))
         block = parse(sector)
         if block is None or block.family not in self._chip.families or self.exclusive:
             return False
