@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import serial
 
 from drivers.base import Link, Log
 from drivers.ports import closed_port
 
+_TTY_CLASS = Path("/sys/class/tty")
 _TOUCH_BAUD = 1200
 _TOUCH_S = 0.1  # until the host has told the device
 _REOPEN_PAUSE_S = 0.1
@@ -22,8 +24,9 @@ _REOPEN_PAUSE_S = 0.1
 class AppPort:
     """The port, which comes and goes with the application. Empty `Link.port`: there is none."""
 
-    def __init__(self, link: Link, log: Log) -> None:
+    def __init__(self, link: Link, log: Log, tty_class: Path = _TTY_CLASS) -> None:
         self._url = link.port
+        self._tty_class = tty_class
         self._baudrate = link.baudrate
         self._log = log
         self._port: serial.Serial | None = None
@@ -31,6 +34,12 @@ class AppPort:
     @property
     def is_named(self) -> bool:
         return bool(self._url)
+
+    @property
+    def is_plugged_in(self) -> bool:
+        """Whether the application's USB device is there for certain; False where nothing tells (URLs, ptys)."""
+        name = Path(self._url).resolve().name if self._url.startswith("/") else ""
+        return bool(name) and Path(self._url).exists() and (self._tty_class / name / "device").exists()
 
     def touch(self) -> bool:
         """Ask the application for the boot loader; False where no port is named or nobody is there."""

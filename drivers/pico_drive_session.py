@@ -54,6 +54,7 @@ class DriveSession(PicoSession):
             refuse_misfit(segments, identity)
             data = self._file(segments, identity.chip)
             total = sum(len(segment.data) for segment in segments)
+            self._listen_early()
             self._drive.copy(data, share(progress, len(data), total))
             self._leaving = True
 

@@ -22,6 +22,12 @@ class PicoOptions(Options):
         "last 4 KiB of the flash on chips of stepping A2; without it, their drive takes the firmware and stays.",
     )
 
+    port_is_adapter: bool = Field(
+        default=False,
+        description="`port` is a debug probe's or a UART adapter's: a console that stays while the board is in its boot "
+        "loader, and can not ask for it.",
+    )
+
     @field_validator("flash_size")
     @classmethod
     def _power_of_two(cls, size: int | None) -> int | None:

@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from drivers import pico_image
-from drivers.base import BadImage, BootFailed, ConnectionLost, DeviceError, Identity, Link, Log, Region, Segment
+from drivers.base import (
+    BadImage,
+    BootFailed,
+    ConnectionLost,
+    DeviceError,
+    Identity,
+    Link,
+    Log,
+    Region,
+    Segment,
+    WrongBoard,
+)
 from drivers.pico_app import AppPort
 from drivers.pico_options import PicoOptions
 
@@ -52,7 +63,7 @@ class PicoSession:
             if not said and self._is_back_in_loader():
                 raise BootFailed(
                     "the board is back in its boot loader: it finds nothing in its flash that it could start",
-                    advice="The image was written, but the boot ROM does not accept it: build it for this chip.",
+                    advice="The image was not written whole (power, cable), or the ROM does not take it: write it again.",
                 )
             return said
 
@@ -65,22 +76,33 @@ class PicoSession:
     def _enter_loader(self, is_there: Callable[[float], bool]) -> None:
         """`is_there` waits up to so many seconds for the boot loader."""
         deadline = time.monotonic() + self._link.connect_timeout_s
-        if is_there(0.0):
-            return
-        touched = False
-        while (left_s := deadline - time.monotonic()) > 0:
-            touched = self._app.touch() or touched
-            if is_there(min(_TOUCH_AGAIN_S, left_s)):
-                return
-        raise ConnectionLost(self._why_no_loader(touched), advice=_BY_HAND)
+        found, touched = is_there(0.0), False
+        while not found and (left_s := deadline - time.monotonic()) > 0:
+            touched = (not self._options.port_is_adapter and self._app.touch()) or touched
+            found = is_there(min(_TOUCH_AGAIN_S, left_s))
+        if not found:
+            raise ConnectionLost(self._why_no_loader(touched), advice=_BY_HAND)
+        if self._app.is_plugged_in and not self._options.port_is_adapter:
+            raise WrongBoard(
+                f"this board's application runs on {self._link.port}: the boot loader found is another board's",
+                advice="Nothing was written. Give each board a `mount_point` of its own, or use its place on USB; where "
+                "`port` is an adapter beside the board, say `port_is_adapter`.",
+            )
 
     def _why_no_loader(self, touched: bool) -> str:
         within = f"within {self._link.connect_timeout_s:g} s"
         if touched:
             return f"the application did not start the boot loader {within}, although it was asked to at 1200 baud"
+        if self._options.port_is_adapter:
+            return f"the boot loader was not there {within}, and `port` is an adapter's, which can not ask for it"
         if self._app.is_named:
             return f"neither the boot loader nor the application's port {self._link.port} was there {within}"
         return f"the boot loader was not there {within}, and no `port` of an application that could start it is named"
+
+    def _listen_early(self) -> None:
+        """An adapter's port is there before the application is: nothing that it says at once is lost."""
+        if self._options.port_is_adapter:
+            self._app.open(0.0)
 
     def _wait_for_application(self) -> None:
         """Its port, where one is named; so that nothing of what it says is lost."""

@@ -164,6 +164,7 @@ class UsbSession(PicoSession):
     def reset(self) -> None:
         with self._translated("start the application"):
             if self._boot is not None or self._device is not None or self._found(0.0):
+                self._listen_early()
                 self.reboot()
             self._wait_for_application()
 

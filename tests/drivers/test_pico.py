@@ -26,6 +26,7 @@ from drivers.base import (
     WrongBoard,
 )
 from drivers.pico import PICO, PICO2, PICO_USB, PicoOptions
+from drivers.pico_app import AppPort
 from drivers.pico_drive import BootDrive, parse_info
 from drivers.pico_errors import translate_drive, translate_usb
 from drivers.picoboot import Command, Refused, Status
@@ -311,6 +312,14 @@ def test_without_a_port_a_hand_is_needed_and_asked_for(opened, device_type: str)
     assert "BOOTSEL" in raised.value.advice
 
 
+def test_an_adapters_port_is_a_console_and_is_never_touched(bench, opened):
+    session = opened(port_is_adapter=True, timeout_s=0.3)
+    with pytest.raises(ConnectionLost, match="is an adapter's"):
+        session.connect()
+    session.reset()
+    assert "1.0.0 ready" in heard(session, "ready"), "the application still runs"
+
+
 @pytest.mark.parametrize(
     ("device_type", "at_byte"), [("pico", 300), ("pico", 9000), ("pico2", 1000), ("pico-usb", 300), ("pico2-usb", 9000)]
 )
@@ -550,6 +559,20 @@ def test_a_twin_has_the_flash_that_its_target_tells_the_driver_of(tmp_path: Path
 def test_a_size_that_no_flash_has_is_refused(size: int):
     with pytest.raises(ValueError, match="power of two"):
         PicoOptions(flash_size=size)
+
+
+def test_a_port_whose_device_is_there_is_told_from_one_of_which_nothing_is_known(tmp_path: Path):
+    """A board whose application runs has no boot drive: the one that is there is another board's."""
+    port, classes = tmp_path / "ttyACM7", tmp_path / "class"
+    (classes / "ttyACM7" / "device").mkdir(parents=True)
+    known = AppPort(Link(str(port), 115200, 115200), lambda _line: None, classes)
+    assert not known.is_plugged_in
+    port.touch()
+    assert known.is_plugged_in
+    (tmp_path / "by-id").symlink_to(port)
+    assert AppPort(Link(str(tmp_path / "by-id"), 115200, 115200), lambda _line: None, classes).is_plugged_in
+    for url in "", "rfc2217://127.0.0.1:1", str(tmp_path / "class"):
+        assert not AppPort(Link(url, 115200, 115200), lambda _line: None, classes).is_plugged_in
 
 
 def drive_of(
