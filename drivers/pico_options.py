@@ -24,8 +24,8 @@ class PicoOptions(Options):
 
     port_is_adapter: bool = Field(
         default=False,
-        description="`port` is a debug probe's or a UART adapter's: a console that stays while the board is in its boot "
-        "loader, and can not ask for it.",
+        description="`port` is a debug probe's or a UART adapter's: a console that stays while the board is in its "
+        "boot loader, and can not ask for it.",
     )
 
     @field_validator("flash_size")

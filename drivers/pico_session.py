@@ -63,7 +63,7 @@ class PicoSession:
             if not said and self._is_back_in_loader():
                 raise BootFailed(
                     "the board is back in its boot loader: it finds nothing in its flash that it could start",
-                    advice="The image was not written whole (power, cable), or the ROM does not take it: write it again.",
+                    advice="The image was not written whole (power, cable), or the ROM refuses it: write it again.",
                 )
             return said
 
@@ -84,8 +84,8 @@ class PicoSession:
             raise ConnectionLost(self._why_no_loader(touched), advice=_BY_HAND)
         if self._app.is_plugged_in and not self._options.port_is_adapter:
             raise WrongBoard(
-                f"this board's application runs on {self._link.port}: the boot loader found is another board's",
-                advice="Nothing was written. Give each board a `mount_point` of its own, or use its place on USB; where "
+                f"the application runs on {self._link.port}: the boot loader found is another board's",
+                advice="Nothing was written. Give each board a `mount_point` of its own, or its place on USB; where "
                 "`port` is an adapter beside the board, say `port_is_adapter`.",
             )
 
