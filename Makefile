@@ -36,6 +36,7 @@ schema: .venv/.ready
 debian:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -d /usr/lib/postgresql \
 		&& command -v stm32flash >/dev/null && command -v arm-none-eabi-as >/dev/null \
+		&& test -x /usr/sbin/usbip \
 		|| sh .ci/debian-packages
 
 .venv/.ready: pyproject.toml

@@ -22,6 +22,10 @@ _BUILT_IN: dict[str, str] = {
     "esp32s3": "drivers.esp:ESP32S3",
     "esp8266": "drivers.esp:ESP8266",
     "stm32": "drivers.stm32:STM32",
+    "pico": "drivers.pico:PICO",
+    "pico-usb": "drivers.pico:PICO_USB",
+    "pico2": "drivers.pico:PICO2",
+    "pico2-usb": "drivers.pico:PICO2_USB",
 }
 
 

@@ -29,6 +29,12 @@ _BUILT_IN: Mapping[str, str] = {
     "stm32f103": "drivers.virtual.stm32.station:station",
     "stm32f407": "drivers.virtual.stm32.station:station",
     "stm32g071": "drivers.virtual.stm32.station:station",
+    "pico": "drivers.virtual.pico.station:station",
+    "pico-usb": "drivers.virtual.pico.station:station",
+    "pico2": "drivers.virtual.pico.station:station",
+    "pico2-usb": "drivers.virtual.pico.station:station",
+    "rp2040": "drivers.virtual.pico.station:station",
+    "rp2350": "drivers.virtual.pico.station:station",
 }
 
 
