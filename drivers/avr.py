@@ -99,7 +99,7 @@ class AvrSession:
             return flash[region.address : region.end]
 
     def _whole_flash(self, progress: Progress) -> bytes:
-        """avrdude reads all of it or nothing. Read twice where a flipped bit would go unnoticed: STK500v1 has no checksum."""
+        """avrdude reads all or nothing; twice where a flipped bit would go unnoticed: STK500v1 has no checksum."""
         self._need_connection()
         if self._flash is None:
             size = self._part.flash_size
@@ -275,15 +275,19 @@ class AvrSession:
             raise
 
 
+_CAPABILITIES = Capabilities(can_read_back=True, can_hash=False, can_reset=True, has_serial=False)
+# The size is the Mega's; each part's limit is where its boot section begins, checked against the board that answers.
+_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=253952, flash_baudrate=115200)
+
+
 @dataclass(frozen=True)
 class AvrDriver:
     """The family; its parts differ only in data (`avr_parts`)."""
 
     device_type: str = "arduino"
     interface: Interface = Interface.SERIAL
-    capabilities: Capabilities = Capabilities(can_read_back=True, can_hash=False, can_reset=True, has_serial=False)
-    # The Mega's; each part's own limit is where its boot section begins, checked against the board that answers.
-    defaults: TypeDefaults = TypeDefaults(flash_address=0, max_firmware_size=253952, flash_baudrate=115200)
+    capabilities: Capabilities = _CAPABILITIES
+    defaults: TypeDefaults = _DEFAULTS
     options: type[Options] = AvrOptions
     erase_block: int = 256  # the largest page of the family
     hash_block: int = 512  # the smallest boot section: blocks end where it begins

@@ -51,7 +51,7 @@ def inspect(segments: Sequence[Segment]) -> None:
         if segment.region.end > _DATA_SPACE:
             raise BadImage(
                 f"{segment.name} has data at {segment.address:#x}: EEPROM, fuses or lock bits, which are not written",
-                advice="Nothing was written. Build the file with the flash alone: avr-objcopy -R .eeprom -R .fuse -R .lock",
+                advice="Nothing was written. Build the file with the flash alone: avr-objcopy -R .eeprom -R .fuse …",
             )
     if all(segment.data.count(ERASED) == len(segment.data) for segment in segments):
         raise BadImage(f"{segments[0].name} is blank: nothing but 0xff")

@@ -49,11 +49,11 @@ PARTS = (_ATMEGA328P, _ATMEGA168, _ATMEGA2560, _ATMEGA32U4)
 # By the name that `boards.txt` or avrdude has for it, normalised. The Nano's and the Pro Mini's fuses give their boot
 # section 2 KiB, whichever boot loader is in it.
 _NAMES: dict[str, Part] = {
-    **{name: _ATMEGA328P for name in ("", "arduino", "uno", "atmega328p", "atmega328", "m328p", "328p")},
+    **dict.fromkeys(("", "arduino", "uno", "atmega328p", "atmega328", "m328p", "328p"), _ATMEGA328P),
     **{name: replace(_ATMEGA328P, boot_size=2048) for name in ("nano", "promini", "pro", "diecimila", "duemilanove")},
-    **{name: _ATMEGA168 for name in ("atmega168", "m168")},
-    **{name: _ATMEGA2560 for name in ("mega", "mega2560", "atmega2560", "m2560", "2560")},
-    **{name: _ATMEGA32U4 for name in ("leonardo", "micro", "promicro", "atmega32u4", "m32u4", "32u4")},
+    **dict.fromkeys(("atmega168", "m168"), _ATMEGA168),
+    **dict.fromkeys(("mega", "mega2560", "atmega2560", "m2560", "2560"), _ATMEGA2560),
+    **dict.fromkeys(("leonardo", "micro", "promicro", "atmega32u4", "m32u4", "32u4"), _ATMEGA32U4),
 }
 
 

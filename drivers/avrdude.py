@@ -114,7 +114,7 @@ def run(command: Sequence[str], bridge: Bridge, job: Job, output: Output) -> Non
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
     """In a locale of its own: its system errors are to be understood. It inherits ignored signals of a worker, so that
-    a Ctrl-C at the terminal does not cut a write; it is ended by its process, and when this one dies, by the bridge's end.
+    a Ctrl-C at the terminal does not cut a write; it is ended by SIGKILL, or with the bridge when this process dies.
     """
     try:
         return subprocess.Popen(

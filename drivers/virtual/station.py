@@ -21,6 +21,13 @@ from drivers.virtual.spec import BoardSpec, Fault
 ENTRY_POINT_GROUP = "batch_flash.boards"
 
 _BUILT_IN: Mapping[str, str] = {
+    "arduino": "drivers.virtual.avr.station:station",
+    "uno": "drivers.virtual.avr.station:station",
+    "nano": "drivers.virtual.avr.station:station",
+    "atmega328p": "drivers.virtual.avr.station:station",
+    "atmega168": "drivers.virtual.avr.station:station",
+    "mega2560": "drivers.virtual.avr.station:station",
+    "atmega2560": "drivers.virtual.avr.station:station",
     "esp32": "drivers.virtual.esp.station:station",
     "esp32s3": "drivers.virtual.esp.station:station",
     "esp32c3": "drivers.virtual.esp.station:station",
