@@ -18,10 +18,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from drivers import avr_errors, avr_files, avr_parts, avrdude
+from drivers import avr_errors, avr_files, avr_parts, avr_wake, avrdude
 from drivers.avr_bridge import Bridge
 from drivers.avr_parts import Part, Programmer
 from drivers.avr_port import BoardPort, ResetByLine
+from drivers.avr_wake import Wake
 from drivers.avrdude import AvrdudeFailed, Job, NoSync, Output
 from drivers.base import (
     BadImage,
@@ -45,9 +46,12 @@ from drivers.base import (
 _TRIES = 3  # to reach the boot loader, for each run: nothing has been done to the board before it answers
 _BITS_PER_BYTE = 10
 _PACE = 4  # a run may take so many times as long as its bytes need on the wire
-_FIRST_SYNC = 2  # bytes; avrdude's stk500.c sends GET_SYNC twice "to get rid of line noise" before it listens
-_OPTIBOOT_BOOTS_IN_S = 0.0
-_STK500V2_BOOTS_IN_S = 0.1  # wiring.c's wait after its reset
+
+_WAKE: dict[Programmer, Wake] = {
+    Programmer.ARDUINO: avr_wake.stk500v1,
+    Programmer.WIRING: avr_wake.stk500v2,
+    Programmer.AVR109: avr_wake.awake,
+}
 
 
 class AvrOptions(Options):
@@ -230,9 +234,9 @@ class AvrSession:
                 silent = error
             except AvrdudeFailed as error:
                 raise self._failure(error.output, doing) from error
-            if time.monotonic() + avrdude.READY_LIMIT_S > give_up:
+            if time.monotonic() > give_up:
                 break
-            self._log("the boot loader does not answer; the board is reset again")
+            self._log("the boot loader does not answer")
         raise self._failure(silent.output, doing) from silent
 
     def _failure(self, output: str, doing: str) -> DeviceError:
@@ -248,9 +252,7 @@ class AvrSession:
 
     def _run_once(self, job: Job, progress: Progress) -> None:
         self._port.open(self._link.flash_baudrate)
-        stk500v1 = self._part.programmer is Programmer.ARDUINO
-        swallow = _FIRST_SYNC if stk500v1 else 0
-        with Bridge(self._port, swallow, _OPTIBOOT_BOOTS_IN_S if stk500v1 else _STK500V2_BOOTS_IN_S) as bridge:
+        with Bridge(self._port, _WAKE[self._part.programmer]) as bridge:
             command = job.arguments(self._part, self._part.programmer, bridge.path, self._link.flash_baudrate)
             avrdude.run(command, bridge, job, Output(job, self._log, progress))
 

@@ -11,27 +11,26 @@ from __future__ import annotations
 import os
 import select
 import threading
-import time
 import tty
 from types import TracebackType
 from typing import Self
 
 from drivers.avr_port import POLL_S, BoardPort
+from drivers.avr_wake import Wake
 
 _SIZE = 4096
 
 
 class Bridge:
-    """A context: in it, `path` is a device file that leads to the board, reset once.
-
-    `swallow` bytes, the first that the tool says, only start the reset: the board could not have heard them. The rest
-    waits until `boots_in_s` seconds after it.
+    """A context: in it, `path` is a device file that leads to the board. `wake` is called when the tool begins to
+    speak; what the tool says until then waits.
     """
 
-    def __init__(self, port: BoardPort, swallow: int, boots_in_s: float) -> None:
+    def __init__(self, port: BoardPort, wake: Wake) -> None:
         self._port = port
-        self._swallow = swallow
-        self._boots_in_s = boots_in_s
+        self._wake = wake
+        self._keep: int | None = 0  # bytes of what was told before that are passed on; None: that is done
+        self.told = 0
         self._tool_speaks = threading.Event()
         self._board_listens = threading.Event()
         self._over = threading.Event()
@@ -40,8 +39,6 @@ class Bridge:
 
     def __enter__(self) -> Self:
         self._port.let_go()
-        if not self._port.presses_late:
-            self._port.press()
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -77,24 +74,31 @@ class Bridge:
     def is_broken(self) -> bool:
         return self.error is not None
 
+    @property
+    def is_over(self) -> bool:
+        return self._over.is_set()
+
     def _to_board(self) -> None:
-        left = self._swallow
+        held = b""
         while not self._over.is_set():
-            if not select.select([self._master], [], [], POLL_S)[0]:
+            if select.select([self._master], [], [], POLL_S)[0]:
+                data = os.read(self._master, _SIZE)
+                held += data
+                self.told += len(data)
+                self._tool_speaks.set()
+            if not self._board_listens.is_set():
                 continue
-            data = os.read(self._master, _SIZE)
-            self._tool_speaks.set()
-            left, data = max(0, left - len(data)), data[left:]
-            if data:
-                self._board_listens.wait()
-                self._port.write(data)
+            if self._keep is not None:
+                held, self._keep = held[max(0, len(held) - self._keep) :], None
+            if held:
+                self._port.write(held)
+                held = b""
 
     def _to_tool(self) -> None:
-        """Also presses RESET: pyserial's ports take no change of their state beside a read."""
+        """Also wakes the board: pyserial's ports take no change of their state beside a read."""
         self._tool_speaks.wait()
-        if self._port.presses_late and not self._over.is_set():
-            self._port.press()
-            time.sleep(self._boots_in_s)
+        if not self._over.is_set():
+            self._keep = self._wake(self._port, self)
         self._board_listens.set()
         while not self._over.is_set():
             data = self._port.read()

@@ -31,10 +31,6 @@ POLL_S = 0.05  # the longest that a read of an open port waits
 class BoardPort(Protocol):
     """A port that can press RESET. Every method may raise what pyserial or the system raises."""
 
-    @property
-    def presses_late(self) -> bool:
-        """Whether RESET is pressed when the tool begins to speak (its boot loader waits for a second only)."""
-
     def open(self, baud: int) -> None:
         """Open it where it is not, at this rate."""
 
@@ -58,8 +54,6 @@ class BoardPort(Protocol):
 
 class ResetByLine:
     """A board behind a serial adapter. A port without lines is opened anew instead."""
-
-    presses_late = True
 
     def __init__(self, name: str) -> None:
         self._name = name

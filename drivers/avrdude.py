@@ -1,6 +1,8 @@
 """Running avrdude: its command line, its time limits, its progress, its words.
 
-avrdude 7.1 takes 56 s to give up on a silent line, and may never end when it is out of sync: the limits are ours.
+avrdude 7.1 takes 56 s to give up on a silent line, and may never end when it is out of sync: the limits are ours, and
+it is ended as soon as it complains of the line. Its own tries can not help, since only the bridge presses RESET; and a
+page that it sends once more makes the Mega's boot loader erase one page too many.
 """
 
 from __future__ import annotations
@@ -17,19 +19,20 @@ from drivers.avr_bridge import Bridge
 from drivers.avr_parts import Part, Programmer
 from drivers.base import DeviceError, Log, PhaseTimeout, Progress
 
-READY_LIMIT_S = 6.0  # from avrdude's start to the boot loader's first answer; usually 0.5 s
+READY_LIMIT_S = 8.0  # from avrdude's start to the boot loader's first answer; usually 0.5 s
 _POLL_S = 0.2
 _BAR = re.compile(r"^(?P<what>\w+) \| (?P<marks>#*)")
 _NOISE = re.compile(r'ioctl\("TIOCM\w+"\)|^avrdude done')  # a pseudo-terminal has no modem lines
 _MARKS = 50  # of a whole bar
+_LINE_LOST = re.compile(r"not in sync|out of sync|not responding|protocol expects|timeout|timed out")
 _READY = "initialized and ready to accept instructions"
 
 
 class AvrdudeFailed(Exception):
-    """It ended with an error; `output` is what it said."""
+    """It failed, or was ended since it would; `output` is what it said."""
 
-    def __init__(self, status: int, output: str) -> None:
-        super().__init__(f"avrdude ended with status {status}")
+    def __init__(self, output: str) -> None:
+        super().__init__("avrdude failed")
         self.output = output
 
 
@@ -90,6 +93,11 @@ class Output:
             self._bars_done += 1
 
     @property
+    def is_line_lost(self) -> bool:
+        """Whether avrdude has missed an answer."""
+        return _LINE_LOST.search(self.text) is not None
+
+    @property
     def is_ready(self) -> bool:
         """Whether the boot loader has answered."""
         return _READY in self.text
@@ -109,7 +117,7 @@ def run(command: Sequence[str], bridge: Bridge, job: Job, output: Output) -> Non
     if bridge.error is not None:
         raise bridge.error
     if process.returncode:
-        raise (AvrdudeFailed(process.returncode, output.text) if output.is_ready else NoSync(output.text))
+        raise AvrdudeFailed(output.text) if output.is_ready else NoSync(output.text)
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -140,6 +148,8 @@ def _follow(process: subprocess.Popen[bytes], bridge: Bridge, job: Job, output: 
                 process.wait(max(0.1, start + job.limit_s - time.monotonic()))
                 return
             output.feed(data)
+            if output.is_line_lost:
+                return
         spent_s = time.monotonic() - start
         if not output.is_ready and spent_s > READY_LIMIT_S:
             raise NoSync(output.text)
