@@ -79,14 +79,13 @@ def _sync(port: BoardPort) -> bool:
     return False
 
 
-def stk500v2(port: BoardPort, talk: Talk) -> int:
+def stk500v2(port: BoardPort, _talk: Talk) -> int:
     """The Mega's: it hears avrdude's own first message, which is told again where it was lost."""
     port.press()
     time.sleep(_STK500V2_BOOTS_S)
     return _ALL
 
 
-def awake(port: BoardPort, talk: Talk) -> int:
+def awake(_port: BoardPort, _talk: Talk) -> int:
     """A boot loader that was started before avrdude was."""
-    del port
     return _ALL
