@@ -50,7 +50,6 @@ _PACE = 4  # a run may take so many times as long as its bytes need on the wire
 _WAKE: dict[Programmer, Wake] = {
     Programmer.ARDUINO: avr_wake.stk500v1,
     Programmer.WIRING: avr_wake.stk500v2,
-    Programmer.AVR109: avr_wake.awake,
 }
 
 
@@ -182,9 +181,8 @@ class AvrSession:
         with self._translated("reset"):
             self._connected, self._flash = False, None
             self._port.open(self._link.baudrate)
-            if not self._port.start_application():
-                self._avrdude("start the application", Job())
-                self._port.open(self._link.baudrate)
+            self._port.let_go()
+            self._port.press()
 
     def confirm(self) -> None:
         """There is no probation: what is in flash is what runs."""
@@ -279,7 +277,7 @@ class AvrSession:
 
 _CAPABILITIES = Capabilities(can_read_back=True, can_hash=False, can_reset=True, has_serial=False)
 # The size is the Mega's; each part's limit is where its boot section begins, checked against the board that answers.
-_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=253952, flash_baudrate=115200)
+_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=253952, flash_baudrate=115200, rate_is_fixed=True)
 
 
 @dataclass(frozen=True)

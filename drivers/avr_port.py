@@ -2,8 +2,7 @@
 
 An Arduino's RESET hangs on DTR (some adapters': RTS) by a capacitor: an edge to asserted is a reset, whatever comes
 after it. Opening a port asserts DTR, so that opening alone is a reset, too. A pseudo-terminal has no lines: there,
-opening is the only one. A board on the chip's own USB (Leonardo) has no such line either: it restarts into its boot
-loader when its port is closed at 1200 baud, and leaves the bus meanwhile.
+opening is the only one.
 """
 
 from __future__ import annotations
@@ -20,11 +19,6 @@ from drivers.ports import closed_port
 _DISCHARGE_S = 0.25  # as avrdude's arduino.c waits for the capacitor; its comment on optiboot says why
 _HELD_S = 0.05
 _NO_LINES = (errno.ENOTTY, errno.EINVAL)
-_TOUCH_BAUD = 1200
-_TOUCH_HELD_S = 0.25
-_LEAVES_WITHIN_S = 2.0  # a board that has left its USB bus by then has understood
-_RETURNS_WITHIN_S = 10.0
-_POLL_S = 0.05
 POLL_S = 0.05  # the longest that a read of an open port waits
 
 
@@ -39,9 +33,6 @@ class BoardPort(Protocol):
 
     def press(self) -> None:
         """Press RESET, after `let_go`; what the board said before is forgotten."""
-
-    def start_application(self) -> bool:
-        """Reset the board so that its application starts by itself; False where only the boot loader does that."""
 
     def read(self) -> bytes:
         """What came within `POLL_S`."""
@@ -83,11 +74,6 @@ class ResetByLine:
             time.sleep(_HELD_S)
         else:
             self._port.open()
-
-    def start_application(self) -> bool:
-        self.let_go()
-        self.press()
-        return True
 
     def _set_lines(self, *, asserted: bool) -> None:
         try:

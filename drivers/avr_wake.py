@@ -84,8 +84,3 @@ def stk500v2(port: BoardPort, _talk: Talk) -> int:
     port.press()
     time.sleep(_STK500V2_BOOTS_S)
     return _ALL
-
-
-def awake(_port: BoardPort, _talk: Talk) -> int:
-    """A boot loader that was started before avrdude was."""
-    return _ALL

@@ -154,11 +154,9 @@ class Chip:
         found = application.find(flash)
         if found is None:
             raise Crashed
-        while True:
-            await self._wire.send(found.banner)
-            if not any(self._wire.faults.panics(word) for word in found.words):
-                break
-            await timing.delay(_CRASH_S)  # its watchdog, and it starts anew: a boot loader passes that on
+        while any(self._wire.faults.panics(word) for word in found.words):
+            await timing.delay(_CRASH_S)  # before it prints; its watchdog starts it anew, past the boot loader
+        await self._wire.send(found.banner)
         await (self._console(found) if found.answers else _for_ever())
 
     async def _console(self, app: application.Application) -> None:

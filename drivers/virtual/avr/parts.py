@@ -1,6 +1,6 @@
 """The parts and their boot loaders, as data.
 
-Sources: ATmega48A-328P (DS40002061), ATmega640-2561 (DS40002211) and ATmega16U4/32U4 (Atmel-7766) datasheets; the
+Sources: ATmega48A-328P (DS40002061) and ATmega640-2561 (DS40002211) datasheets; the
 fuses, lock bits and boot loaders that `boards.txt` of Arduino's AVR core 1.8.7 gives the boards.
 """
 
@@ -16,7 +16,6 @@ class Loader(StrEnum):
     OPTIBOOT_4 = "optiboot-4.4"
     OPTIBOOT_8 = "optiboot-8.3"
     STK500V2 = "stk500v2"
-    CATERINA = "caterina"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,6 @@ UNO = Part("atmega328p", b"\x1e\x95\x0f", 0x8000, 128, 0x7E00, 1024, _OPTIBOOT, 
 NANO = replace(UNO, boot_start=0x7800, fuses=b"\xff\xda\x05")
 ATMEGA168 = Part("atmega168", b"\x1e\x94\x06", 0x4000, 128, 0x3E00, 512, _OPTIBOOT, b"\xff\xdd\xfc")
 MEGA = Part("atmega2560", b"\x1e\x98\x01", 0x40000, 256, 0x3E000, 4096, Loader.STK500V2, b"\xff\xd8\xfd")
-LEONARDO = Part("atmega32u4", b"\x1e\x95\x87", 0x8000, 128, 0x7000, 1024, Loader.CATERINA, b"\xff\xd8\xcb", 0x2F)
 
 PARTS: dict[str, Part] = {
     "arduino": UNO,
@@ -54,7 +52,5 @@ PARTS: dict[str, Part] = {
     "atmega168": ATMEGA168,
     "mega2560": MEGA,
     "atmega2560": MEGA,
-    "leonardo": LEONARDO,
-    "atmega32u4": LEONARDO,
 }
 """By the name that a spec's `chip` may have."""
