@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -122,20 +123,23 @@ def run(command: Sequence[str], bridge: Bridge, job: Job, output: Output) -> Non
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
     """In a locale of its own: its system errors are to be understood. It inherits ignored signals of a worker, so that
-    a Ctrl-C at the terminal does not cut a write; it is ended by SIGKILL, or with the bridge when this process dies.
+    a Ctrl-C at the terminal does not cut a write. It is killed with this process: avrdude 7.1 reads a terminal that has
+    gone again and again, for ever.
     """
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except FileNotFoundError as error:
+    program, *arguments = command
+    path = shutil.which(program)
+    if path is None:
         raise DeviceError(
-            "avrdude is not installed", advice="Install it: sudo apt-get install avrdude (7.0 or later)."
-        ) from error
+            f"{program} is not installed", advice="Install it: sudo apt-get install avrdude (7.0 or later)."
+        )
+    guard = shutil.which("setpriv")  # of util-linux: prctl(PR_SET_PDEATHSIG), which a fork beside threads can not call
+    return subprocess.Popen(
+        [*([guard, "--pdeathsig", "KILL"] if guard else []), path, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+    )
 
 
 def _follow(process: subprocess.Popen[bytes], bridge: Bridge, job: Job, output: Output) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -41,6 +43,7 @@ from drivers.virtual.spec import (
     PowerLoss,
     SilentLine,
     SlowErase,
+    Speed,
     StuckInApp,
     WrongChip,
     WrongMd5,
@@ -425,6 +428,34 @@ def test_a_time_limit_ends_avrdude_and_leaves_nothing_half_alive(lab: Lab):
         session.read(Region(0, 512), ignore)
     session.close()
     assert lab.session("mega").connect().chip == "atmega2560"
+
+
+READING = """
+import sys
+from drivers.avr import ARDUINO
+from drivers.base import Link, Region
+session = ARDUINO.open(Link(sys.argv[1], 115200, 115200, chip="uno"), lambda line: print(line, flush=True))
+session.connect()
+session.read(Region(0, 0x8000), lambda done, total: None)
+"""
+
+
+def test_avrdude_ends_with_the_process_that_started_it(tmp_path: Path):
+    """Left alone it would read its vanished terminal for ever."""
+    board = BoardSpec(board_id="uno", chip="uno", speed=Speed.REALISTIC)
+    with Bench.start(BenchSpec(state=tmp_path, boards=(board,))) as bench:
+        command = [sys.executable, "-c", READING, bench.boards["uno"].pty]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdout is not None
+            while "reading flash memory" not in worker.stdout.readline():
+                assert worker.poll() is None
+            (pid,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+            tool = os.pidfd_open(int(pid))
+            worker.kill()
+        try:
+            assert select.select([tool], [], [], 10)[0], "it has not ended"
+        finally:
+            os.close(tool)
 
 
 def test_a_boot_loader_has_one_rate(lab: Lab):

@@ -49,7 +49,9 @@ PARTS: dict[str, Part] = {
     "uno": UNO,
     "atmega328p": UNO,
     "nano": NANO,
+    "promini": NANO,
     "atmega168": ATMEGA168,
+    "mega": MEGA,
     "mega2560": MEGA,
     "atmega2560": MEGA,
 }
