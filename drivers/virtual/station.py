@@ -21,6 +21,10 @@ from drivers.virtual.spec import BoardSpec, Fault
 ENTRY_POINT_GROUP = "batch_flash.boards"
 
 _BUILT_IN: Mapping[str, str] = {
+    "esp32": "drivers.virtual.esp.station:station",
+    "esp32s3": "drivers.virtual.esp.station:station",
+    "esp32c3": "drivers.virtual.esp.station:station",
+    "esp8266": "drivers.virtual.esp.station:station",
     "arduino": "drivers.virtual.avr.station:station",
     "uno": "drivers.virtual.avr.station:station",
     "nano": "drivers.virtual.avr.station:station",
@@ -30,10 +34,6 @@ _BUILT_IN: Mapping[str, str] = {
     "mega": "drivers.virtual.avr.station:station",
     "mega2560": "drivers.virtual.avr.station:station",
     "atmega2560": "drivers.virtual.avr.station:station",
-    "esp32": "drivers.virtual.esp.station:station",
-    "esp32s3": "drivers.virtual.esp.station:station",
-    "esp32c3": "drivers.virtual.esp.station:station",
-    "esp8266": "drivers.virtual.esp.station:station",
 }
 
 
