@@ -371,14 +371,6 @@ def test_firmware_that_crashes_on_this_board_never_comes_to_its_banner(lab: Lab)
     assert b"demo 1.3.0 ready" in console(session, b"ready")
 
 
-def test_half_of_a_firmware_says_nothing(lab: Lab):
-    session = lab.session()
-    session.connect()
-    session.write([Segment(0, NEW[:2048])], ignore)
-    session.reset()
-    assert console(session, b"ready", 2) == b""
-
-
 def test_the_console_is_heard_and_spoken_to(lab: Lab):
     session = lab.session(face="url")
     session.connect()

@@ -90,7 +90,7 @@ def test_a_raw_file_that_is_too_large_destroys_an_unprotected_board(lab: Lab, tm
     assert answers(lab.pty(board))
     large = tmp_path / "large.bin"
     large.write_bytes(bytes(range(250)) * 132)
-    status, output = avrdude(lab.pty(board), UNO, f"flash:w:{large}:r", limit_s=4)
+    status, output = avrdude(lab.pty(board), UNO, f"flash:w:{large}:r", limit_s=2.5)
     assert status != 0
     assert "32768 bytes flash" in output or "33000" in output, "avrdude took it"
     assert not answers(lab.pty(board))
@@ -118,7 +118,7 @@ def test_the_old_optiboot_writes_eeprom_data_into_the_flash(lab: Lab):
 
 def test_the_new_optiboot_refuses_eeprom_data_by_falling_silent(lab: Lab):
     before = lab.flash("eeprom8")
-    status, _output = avrdude(lab.pty("eeprom8"), UNO, "eeprom:w:0x11,0x22:m", limit_s=4)
+    status, _output = avrdude(lab.pty("eeprom8"), UNO, "eeprom:w:0x11,0x22:m", limit_s=2.5)
     assert status != 0
     assert lab.flash("eeprom8") == before
 
