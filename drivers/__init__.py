@@ -17,6 +17,7 @@ from drivers.base import Driver, UnknownDeviceType
 ENTRY_POINT_GROUP = "batch_flash.drivers"
 
 _BUILT_IN: dict[str, str] = {
+    "arduino": "drivers.avr:ARDUINO",
     "esp32": "drivers.esp:ESP32",
     "esp32c3": "drivers.esp:ESP32C3",
     "esp32s3": "drivers.esp:ESP32S3",

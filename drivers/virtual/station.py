@@ -35,6 +35,15 @@ _BUILT_IN: Mapping[str, str] = {
     "pico2-usb": "drivers.virtual.pico.station:station",
     "rp2040": "drivers.virtual.pico.station:station",
     "rp2350": "drivers.virtual.pico.station:station",
+    "arduino": "drivers.virtual.avr.station:station",
+    "uno": "drivers.virtual.avr.station:station",
+    "nano": "drivers.virtual.avr.station:station",
+    "promini": "drivers.virtual.avr.station:station",
+    "atmega328p": "drivers.virtual.avr.station:station",
+    "atmega168": "drivers.virtual.avr.station:station",
+    "mega": "drivers.virtual.avr.station:station",
+    "mega2560": "drivers.virtual.avr.station:station",
+    "atmega2560": "drivers.virtual.avr.station:station",
 }
 
 
