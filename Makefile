@@ -31,16 +31,11 @@ schema: .venv/.ready
 	$(BIN)/batch-flash schema --site > docs/site.schema.json
 
 # Debian packages of the tests: a browser, to look at the report as a person does; a database that several machines can
-# share; an AVR compiler, and a simulator that runs real boot loaders. The product needs avrdude, for Arduinos alone.
+# share; other people's tools, compilers and a simulator that runs real boot loaders. The product needs the tool of the
+# family in use: avrdude for Arduinos, libusb for a Pico over USB.
 .PHONY: debian
 debian:
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -d /usr/lib/postgresql \
-		&& command -v stm32flash >/dev/null && command -v arm-none-eabi-as >/dev/null \
-		&& test -x /usr/sbin/usbip \
-		&& command -v avrdude >/dev/null && command -v avr-gcc >/dev/null && command -v gcc >/dev/null \
-		&& test -d /usr/lib/avr/include && test -d /usr/include/simavr && test -f /usr/include/libelf.h \
-		&& test -d /usr/share/arduino/hardware/arduino/avr \
-		|| sh .ci/debian-packages
+	@sh .ci/debian-packages
 
 .venv/.ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
