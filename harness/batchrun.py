@@ -134,6 +134,8 @@ def start(config: pytest.Config) -> Started:
         log = RunLog(folder, run.clock)
         Control(folder.control).clear()
         folder.check_images(run.plan) if run.resumed else folder.keep_images(run.plan)
+        if run.resumed:
+            _refuse_overtaken(run.plan, folder)
         planned = run.plan if run.resumed else run.plan.left_by(_left_half_written(run.plan))
         bench = _start_bench(planned, config.rootpath, keep=run.resumed)
         plan = planned.with_ports(
@@ -159,6 +161,23 @@ def _left_half_written(plan: Plan) -> dict[str, str]:
         return left_half_written(plan)
     except LedgerError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _refuse_overtaken(plan: Plan, folder: RunFolder) -> None:
+    """Going on with a run must not take a board back to what was planned before a later run updated it."""
+    from harness.ledger import LedgerError
+    from harness.leftovers import written_since
+
+    try:
+        later = written_since(plan, folder)
+    except LedgerError as error:
+        raise pytest.UsageError(str(error)) from error
+    if later:
+        some = ", ".join(f"{device_id} ({run})" for device_id, run in list(later.items())[:5])
+        raise pytest.UsageError(
+            f"--resume: later runs have written to boards of run {folder.run_id}: {some}; "
+            "run the batch anew: what is half-written is restored with the backup from before"
+        )
 
 
 def _start_bench(plan: Plan, root: Path, *, keep: bool) -> Bench | None:

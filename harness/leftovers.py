@@ -8,7 +8,7 @@ from __future__ import annotations
 from harness.ledger import Ledger
 from harness.record import Outcome
 from harness.recovery import is_left_half_done
-from harness.run_reader import device_record
+from harness.run_reader import device_record, is_chosen, run_facts
 from harness.runs import RunFolder
 from harness.snapshot import DevicePlan, Plan
 
@@ -28,6 +28,13 @@ def left_half_written(plan: Plan) -> dict[str, str]:
             if not later and is_left_half_done(device_record(folder, device)):
                 found[device_id] = run.run_id
     return found
+
+
+def written_since(plan: Plan, folder: RunFolder) -> dict[str, str]:
+    """The run's devices that a later run has written to, each with that run. Raises `LedgerError`."""
+    facts = run_facts(folder)
+    devices = [d.device_id for d in plan.devices if _outlives_runs(d) and is_chosen(facts, d.device_id)]
+    return {} if plan.rehearsal or not devices else Ledger(plan.ledger).written_since(devices, folder.run_id)
 
 
 def _outlives_runs(device: DevicePlan) -> bool:

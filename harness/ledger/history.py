@@ -84,6 +84,28 @@ def standing(session: Session, device_ids: Iterable[str]) -> dict[str, Standing]
     }
 
 
+_WRITTEN = tuple(
+    str(outcome) for outcome in (Outcome.UPDATED, Outcome.ROLLED_BACK, Outcome.RESTORED, Outcome.EMERGENCY)
+)
+
+
+def written_since(session: Session, device_ids: Iterable[str], run_id: str) -> dict[str, str]:
+    """Which of these devices a run later than `run_id` has written to, and the newest such run; rehearsals aside."""
+    began = select(RunRow.started).where(RunRow.run_id == run_id).scalar_subquery()
+    later = (
+        select(DeviceRow.device_id, RunRow.run_id)
+        .join(DeviceRow.run)
+        .where(
+            DeviceRow.device_id.in_(list(device_ids)),
+            DeviceRow.outcome.in_(_WRITTEN),
+            RunRow.started > began,
+            RunRow.rehearsal.is_(False),
+        )
+        .order_by(RunRow.started)
+    )
+    return dict(session.execute(later).tuples().all())
+
+
 def device_ids(session: Session, serials: Iterable[str]) -> dict[str, str]:
     """What the newest run called the board with each of these serial numbers or MACs, rehearsals aside."""
     query = (

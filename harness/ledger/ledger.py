@@ -53,6 +53,11 @@ class Ledger:
         with self._reading() as session:
             return history.standing(session, device_ids)
 
+    def written_since(self, device_ids: Iterable[str], run_id: str) -> dict[str, str]:
+        """Which of these devices a run later than `run_id` has written to, and the newest such; rehearsals aside."""
+        with self._reading() as session:
+            return history.written_since(session, device_ids, run_id)
+
     def device_ids(self, serials: Iterable[str]) -> dict[str, str]:
         """What the newest run called the board with each of these serial numbers or MACs, rehearsals aside."""
         with self._reading() as session:

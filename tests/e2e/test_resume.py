@@ -182,6 +182,19 @@ def test_a_run_whose_batch_file_is_gone_is_refused_with_what_to_do_and_does_not_
     assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
 
 
+def test_a_run_whose_boards_a_later_one_has_updated_is_not_gone_on_with(project: Project):
+    keep = {board: {"virtual": {"factory": str(project.factory("esp32")), "keep": True}} for board in BOARDS[:2]}
+    project.write_batch(boards=BOARDS[:2], targets=keep)
+    runs = [project.run("fleet.yaml", "-n", "1", "-k", board).folder.run_id for board in BOARDS[:2]]
+    assert project.run("fleet.yaml", "-n", "1", "--resume", runs[0]).returncode == 0, "another board's run is no matter"
+    project.write_batch("later.yaml", boards=BOARDS[:2], targets=keep)
+    later = project.run("later.yaml", "-n", "2", "--reflash")
+    assert later.outcomes() == dict.fromkeys(BOARDS[:2], "updated"), later.output
+    refused = project.run("fleet.yaml", "-n", "2", "--resume", runs[0])
+    assert refused.returncode == 4
+    assert f"later runs have written to boards of run {runs[0]}: {BOARDS[0]}" in refused.output
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
