@@ -25,6 +25,8 @@ _BUILT_IN: Mapping[str, str] = {
     "esp32s3": "drivers.virtual.esp.station:station",
     "esp32c3": "drivers.virtual.esp.station:station",
     "esp8266": "drivers.virtual.esp.station:station",
+    "esphome": "drivers.virtual.ota.esphome:station",
+    "smp": "drivers.virtual.ota.smp:station",
 }
 
 

@@ -35,6 +35,11 @@ class Slots:
             (folder.path / _RECORD).unlink(missing_ok=True)
         self._cells = (NorFlash(first), NorFlash(second))
 
+    @property
+    def cells(self) -> tuple[NorFlash, NorFlash]:
+        """The memory itself, for a boot loader that works on both slots at once."""
+        return self._cells
+
     def close(self) -> None:
         """Release the files; their contents stay."""
         for cells in self._cells:
