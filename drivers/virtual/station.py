@@ -25,6 +25,8 @@ _BUILT_IN: Mapping[str, str] = {
     "esp32s3": "drivers.virtual.esp.station:station",
     "esp32c3": "drivers.virtual.esp.station:station",
     "esp8266": "drivers.virtual.esp.station:station",
+    "arduino-ota": "drivers.virtual.ota.arduino:station",
+    "http-ota": "drivers.virtual.ota.http:station",
 }
 
 

@@ -19,7 +19,6 @@ class Connection:
     """One TCP connection with a client, as the board sees it: with the line's faults. Ends with ConnectionError."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, faults: Faults) -> None:
-        faults.started(in_loader=True)
         self._reader = reader
         self._writer = writer
         self._faults = faults
@@ -109,6 +108,7 @@ class TcpPort:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
+            faults().started(in_loader=True)  # each client is one of those that a silence counts
             connection = self._open[task] = Connection(reader, writer, faults())
             try:
                 await serve(connection)
@@ -142,7 +142,10 @@ Hear = Callable[[bytes, Peer], None]
 
 
 class UdpPort(asyncio.DatagramProtocol):
-    """Where datagrams arrive. `faults` says what the line does to them, `hear` takes them while it is set."""
+    """Where datagrams arrive. `faults` says what the line does to them, `hear` takes them while it is set.
+
+    A silent board hears, and its answers reach nobody; which datagram uses up a silence is the protocol's to say.
+    """
 
     def __init__(self, host: str = LOOPBACK, port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
@@ -158,7 +161,7 @@ class UdpPort(asyncio.DatagramProtocol):
         self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=self._socket)
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
-        if self.hear is not None and self._faults is not None and not self._faults().silent:
+        if self.hear is not None and self._faults is not None:
             self.hear(self._faults().noisy(data), (str(addr[0]), int(addr[1])))
 
     def send(self, data: bytes, peer: Peer) -> None:
