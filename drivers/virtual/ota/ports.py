@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 
 from drivers.virtual.faults import Faults
@@ -102,7 +103,7 @@ class TcpPort:
         """Whether a client is connected."""
         return bool(self._open)
 
-    async def listen(self, serve: Serve, faults: Callable[[], Faults]) -> None:
+    async def listen(self, serve: Serve, faults: Callable[[], Faults], tls: ssl.SSLContext | None = None) -> None:
         """Serve each client by `serve` until `stop`; a client's ending ends only its own."""
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -119,7 +120,7 @@ class TcpPort:
                 connection.abort()
                 del self._open[task]
 
-        self._server = await asyncio.start_server(accept, sock=self._bound(self.port))
+        self._server = await asyncio.start_server(accept, sock=self._bound(self.port), ssl=tls)
 
     def stop(self) -> None:
         """No service any more: the port refuses, and what was connected is let fall (but for the caller's own)."""

@@ -30,7 +30,7 @@ def parse(model: type[_S], options: Mapping[str, JsonValue], board_id: str) -> _
 
 
 def known(secret: Secret | None, board_id: str) -> str:
-    """The secret that the board shares with who updates it; empty without one. Raises BenchError where it is not there."""
+    """What the board shares with who updates it; empty without one. Raises BenchError where it is not there."""
     if secret is None:
         return ""
     try:
