@@ -27,6 +27,8 @@ _BUILT_IN: Mapping[str, str] = {
     "esp8266": "drivers.virtual.esp.station:station",
     "esphome": "drivers.virtual.ota.esphome:station",
     "smp": "drivers.virtual.ota.smp:station",
+    "arduino-ota": "drivers.virtual.ota.arduino:station",
+    "http-ota": "drivers.virtual.ota.http:station",
 }
 
 

@@ -17,7 +17,7 @@ from drivers.virtual.spec import BoardSpec, Fault
 from drivers.virtual.timing import Pace
 
 BOOT_S = 3.0  # at realistic speed: reset, start of the application, joining a WLAN and DHCP take 2 to 5 s
-_CRASH_S = 0.1  # a loop of crashes goes on at this pace at any speed
+_CRASH_S = 0.5  # a loop of crashes goes on at this pace at any speed
 
 
 class NetworkBoard(ABC):

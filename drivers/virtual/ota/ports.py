@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 
 from drivers.virtual.faults import Faults
@@ -19,7 +20,6 @@ class Connection:
     """One TCP connection with a client, as the board sees it: with the line's faults. Ends with ConnectionError."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, faults: Faults) -> None:
-        faults.started(in_loader=True)
         self._reader = reader
         self._writer = writer
         self._faults = faults
@@ -103,12 +103,13 @@ class TcpPort:
         """Whether a client is connected."""
         return bool(self._open)
 
-    async def listen(self, serve: Serve, faults: Callable[[], Faults]) -> None:
+    async def listen(self, serve: Serve, faults: Callable[[], Faults], tls: ssl.SSLContext | None = None) -> None:
         """Serve each client by `serve` until `stop`; a client's ending ends only its own."""
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
+            faults().started(in_loader=True)  # each client is one of those that a silence counts
             connection = self._open[task] = Connection(reader, writer, faults())
             try:
                 await serve(connection)
@@ -119,7 +120,7 @@ class TcpPort:
                 connection.abort()
                 del self._open[task]
 
-        self._server = await asyncio.start_server(accept, sock=self._bound(self.port))
+        self._server = await asyncio.start_server(accept, sock=self._bound(self.port), ssl=tls)
 
     def stop(self) -> None:
         """No service any more: the port refuses, and what was connected is let fall (but for the caller's own)."""
@@ -142,7 +143,10 @@ Hear = Callable[[bytes, Peer], None]
 
 
 class UdpPort(asyncio.DatagramProtocol):
-    """Where datagrams arrive. `faults` says what the line does to them, `hear` takes them while it is set."""
+    """Where datagrams arrive. `faults` says what the line does to them, `hear` takes them while it is set.
+
+    A silent board hears, and its answers reach nobody; which datagram uses up a silence is the protocol's to say.
+    """
 
     def __init__(self, host: str = LOOPBACK, port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
@@ -158,7 +162,7 @@ class UdpPort(asyncio.DatagramProtocol):
         self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=self._socket)
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
-        if self.hear is not None and self._faults is not None and not self._faults().silent:
+        if self.hear is not None and self._faults is not None:
             self.hear(self._faults().noisy(data), (str(addr[0]), int(addr[1])))
 
     def send(self, data: bytes, peer: Peer) -> None:

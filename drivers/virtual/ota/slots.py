@@ -49,10 +49,10 @@ class Slots:
         """`size` bytes of a slot, all of them up to its end where left out."""
         return self._cells[slot].read(at, min(self.size - at, self.size if size is None else size))
 
-    def copy(self, source: int, target: int) -> None:
-        """What a boot loader does that starts from one slot alone."""
-        self._cells[target].erase_all()
-        self._cells[target].program(0, self._cells[source].read(0, self.size))
+    def put(self, slot: int, contents: bytes) -> None:
+        """Make a slot hold this and nothing else, at once: what a boot loader does that starts from one slot alone."""
+        self._cells[slot].erase_all()
+        self._cells[slot].program(0, contents[: self.size])
 
     async def erase(self, slot: int, at: int, size: int, faults: Faults) -> None:
         """Erase the sectors that the bytes touch."""

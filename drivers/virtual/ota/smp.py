@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import Field
 
 from drivers.virtual.errors import BenchError
 from drivers.virtual.faults import PowerLost
@@ -19,6 +19,7 @@ from drivers.virtual.ota import mcuboot_image, smp_firmware
 from drivers.virtual.ota.device import NetworkBoard
 from drivers.virtual.ota.mcuboot import Bootloader
 from drivers.virtual.ota.ports import LOOPBACK, Peer
+from drivers.virtual.ota.settings import BoardSettings, parse
 from drivers.virtual.ota.slots import Slots
 from drivers.virtual.ota.smp_images import ImageGroup
 from drivers.virtual.ota.smp_port import MTU, SmpPort
@@ -31,21 +32,27 @@ SLOT_SIZE = 0x76000
 _RESET_DELAY_S = 0.25  # CONFIG_MCUMGR_GRP_OS_RESET_MS, from the answer to the reset
 
 
-class SmpOptions(BaseModel):
-    """What a spec's `options` say about the firmware; the driver's own stand beside them."""
+class SmpSettings(BoardSettings):
+    """The driver's options, and after them the firmware's own."""
 
+    restart_within: float = 0
     hardware: str = "nrf52840dk/nrf52840"
     node_name: str = ""
-    os_info: bool = True  # CONFIG_MCUMGR_GRP_OS_INFO, …_BOOTLOADER_INFO
-    legacy_rc: bool = False  # CONFIG_MCUMGR_SMP_LEGACY_RC_BEHAVIOUR: answers say `rc: 0`, too
+    slot_size: int = 0
+    mtu: int = 0
+    without_revert: bool = False
+    os_info: bool = Field(default=True, description="CONFIG_MCUMGR_GRP_OS_INFO and …_BOOTLOADER_INFO.")
+    legacy_rc: bool = Field(
+        default=False, description="CONFIG_MCUMGR_SMP_LEGACY_RC_BEHAVIOUR: successes say `rc: 0`, as before Zephyr 3.3."
+    )
 
 
 class SmpBoard(NetworkBoard):
     """The board: MCUboot, and an application that answers SMP while it runs."""
 
-    def __init__(self, spec: BoardSpec, folder: BoardFolder, options: SmpOptions) -> None:
+    def __init__(self, spec: BoardSpec, folder: BoardFolder, settings: SmpSettings) -> None:
         super().__init__(spec)
-        size = spec.flash_size or SLOT_SIZE
+        size = spec.flash_size or settings.slot_size or SLOT_SIZE
         if size % SECTOR or size < 4 * SECTOR:
             raise BenchError(
                 f"{spec.board_id}: a slot of {size} bytes is none: whole sectors of {SECTOR}, four at least"
@@ -55,12 +62,12 @@ class SmpBoard(NetworkBoard):
             scratch.unlink(missing_ok=True)
         self._slots = Slots(folder, size, smp_firmware.factory_image, self.pace, keep=spec.keep)
         self._boot = Bootloader(self._slots, scratch)
-        self._options = options
+        self._settings = settings
         self._port = SmpPort()
         self._queue: asyncio.Queue[tuple[bytes, Peer]] = asyncio.Queue(BUFFER_COUNT)
         self._worker: asyncio.Task[None] | None = None
         self._last_heard = 0.0
-        self._about = About(options.node_name or spec.board_id.lower(), options.hardware)
+        self._about = About(settings.node_name or spec.board_id.lower(), settings.hardware)
 
     async def open(self) -> str:
         await self._port.open(lambda: self.faults)
@@ -73,8 +80,8 @@ class SmpBoard(NetworkBoard):
 
     async def start(self) -> None:
         images = ImageGroup(self._slots, self._boot, lambda: self.faults)
-        system = SystemGroup(self._about, self._reset_soon, has_info=self._options.os_info)
-        server = SmpServer(images, system, legacy_rc=self._options.legacy_rc)
+        system = SystemGroup(self._about, self._reset_soon, has_info=self._settings.os_info)
+        server = SmpServer(images, system, legacy_rc=self._settings.legacy_rc)
         self._queue = asyncio.Queue(BUFFER_COUNT)
         self._worker = asyncio.get_running_loop().create_task(self._serve(server))
         self._port.hear = self._hear
@@ -121,11 +128,8 @@ class SmpStation(NetworkStation):
     """The place of such a board."""
 
     def make_board(self) -> SmpBoard:
-        try:
-            options = SmpOptions.model_validate(dict(self.spec.options))
-        except ValidationError as error:
-            raise BenchError(f"{self.spec.board_id}: its options: {error}") from error
-        return SmpBoard(self.spec, self.folder, options)
+        settings = parse(SmpSettings, self.spec.options, self.spec.board_id)
+        return SmpBoard(self.spec, self.folder, settings)
 
 
 def station(spec: BoardSpec, state: Path, wait_s: float) -> SmpStation:
