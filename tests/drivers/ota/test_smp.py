@@ -340,10 +340,10 @@ def test_a_host_that_does_not_exist_is_a_network_error(opened: Open):
 
 def test_a_time_limit_passes_through_and_leaves_nothing_alive(bench: Bench, session: SmpSession):
     bench.set_faults("Z", [SilentLine(fault="silent")])
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = sorted(Path("/proc/self/fd").iterdir())
     with pytest.raises(PhaseTimeout), limit(0.3, "the version"):
         session.installed_version(0)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
     with pytest.raises(NetworkFailed, match="connect first"):
         session.holds(NEW)
     bench.set_faults("Z", [])
