@@ -17,6 +17,7 @@ from drivers.base import (
     VerificationFailed,
 )
 
+_LONGEST_READ = 2000
 _LONGEST_QUOTE = 200
 
 
@@ -66,7 +67,8 @@ def refusal(words: str) -> DeviceError:
 
 def quoted(words: str) -> str:
     """A board's words for a message: one line, without markup and control characters, not too long."""
-    text = "".join(letter if letter.isprintable() else " " for letter in re.sub(r"<[^>]*>", " ", words))
+    plain = re.sub(r"<[^>]*>", " ", words[:_LONGEST_READ])
+    text = "".join(letter if letter.isprintable() else " " for letter in plain)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 

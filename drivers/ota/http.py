@@ -107,9 +107,12 @@ class HttpSession(UpdateSession):
         self._check_status(reply, page or self._updater.page)
 
     def _ask(self, path: str) -> Reply:
-        reply = self._http.get(path)
+        return self._get(self._http, path, None)
+
+    def _get(self, web: Web, path: str, timeout_s: float | None) -> Reply:
+        reply = web.get(path, timeout_s)
         if reply.status == 401 and self._learn_to_answer(reply):
-            reply = self._http.get(path)
+            reply = web.get(path, timeout_s)
         return reply
 
     def _learn_to_answer(self, reply: Reply) -> bool:

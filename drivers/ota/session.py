@@ -36,11 +36,12 @@ from drivers.net import Address
 from drivers.ota import status
 from drivers.ota.errors import NoUpdater, translate
 from drivers.ota.status import Status
-from drivers.ota.web import Site, Web
+from drivers.ota.web import Reply, Site, Web
 
 FLASH_SIZE = 16 << 20  # bytes; the most that these chips start from. A board that has less refuses what does not fit
 _PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
 _POLL_S = 0.25
+_LONGEST_SHOWN = 4000  # characters of the page
 _LOST_AFTER = 3  # pages in a row that do not come,
 _LOST_AFTER_S = 2.0  # and for how long: a WLAN drops one or the other
 
@@ -184,13 +185,16 @@ class UpdateSession(ABC):
         web, path = self._web, self._options.version_path
         assert web is not None
         assert path is not None
-        reply = web.get(path, timeout_s)
+        reply = self._get(web, path, timeout_s)
         if reply.status != 200:
             raise NoUpdater(
                 f"{web.site.url(path)} answers with HTTP {reply.status}",
                 advice="Nothing was written. Correct the options `version_path` and `version_port`.",
             )
         return status.parse(reply.text, self._options.version_pattern)
+
+    def _get(self, web: Web, path: str, timeout_s: float) -> Reply:
+        return web.get(path, timeout_s)
 
     def _identity(self, found: Status | None) -> Identity:
         chip = (found.chip if found else None) or self._link.chip
@@ -269,6 +273,10 @@ class UpdateSession(ABC):
     def _look(self, watch: _Watch, timeout_s: float = _PAGE_TIMEOUT_S) -> Status | None:
         try:
             found = self._page(timeout_s)
+        except NoUpdater as error:  # it is up, and the page is not there, or not for us
+            watch.missed += 1
+            watch.why = error.message
+            return None
         except DeviceError:
             watch.missed += 1
             watch.outage = True
@@ -330,7 +338,7 @@ class UpdateSession(ABC):
         watch = self._watch
         found = self._look(watch, min(timeout_s + 1, _PAGE_TIMEOUT_S))
         if found is None:
-            return f"{_LOST_LINE}\n" if watch.is_lost() else ""
+            return f"{_LOST_LINE}\n" if watch.is_lost() else watch.reason()
         if self._may_restart and not self._has_restarted(found, watch):
             return ""
         if watch.shown is not None and found.version == watch.shown.version:
@@ -338,7 +346,7 @@ class UpdateSession(ABC):
         shown, watch.shown = watch.shown, found
         if shown is not None:
             return f"{_CHANGED_LINE}: {found.version} after {shown.version}\n"
-        return f"{found.text.rstrip()}\n"
+        return f"{found.text.strip()[:_LONGEST_SHOWN]}\n"
 
     def _sign_of_life(self) -> str:
         """Without a page: what the protocol itself can tell, once."""
@@ -387,10 +395,20 @@ class _Watch:
     def __init__(self) -> None:
         self.outage = False
         self.alive = False
+        self.why = ""
         self.missed = 0
         self.seen_at = 0.0
         self.shown: Status | None = None
         self._told = False
+        self._explained = False
+
+    def reason(self) -> str:
+        """Why there is no page, once."""
+        why, self.why = self.why, ""
+        if not why or self._explained:
+            return ""
+        self._explained = True
+        return f"{why}\n"
 
     def is_lost(self) -> bool:
         """Whether the new firmware was there, and is gone: once."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_LINE = re.compile(r"^\s*\"?([A-Za-z_ ]{2,20}?)\"?\s*[:=]\s*(\S.*?)\s*$", re.MULTILINE)
+_LINE = re.compile(r"([A-Za-z_ ]{2,20})[:=](.*)")
 _MAC = re.compile(r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}|[0-9a-f]{12}", re.IGNORECASE)
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 
@@ -43,7 +43,8 @@ def _pairs(body: str) -> Iterator[tuple[str, str]]:
     try:
         page = json.loads(body)
     except (ValueError, RecursionError):
-        yield from _LINE.findall(body)
+        lines = (_LINE.fullmatch(line.strip()) for line in body.splitlines())
+        yield from ((found[1], found[2].strip()) for found in lines if found)
         return
     if isinstance(page, dict):
         yield from ((name, value) for name, value in page.items() if isinstance(value, str))
