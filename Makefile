@@ -33,7 +33,7 @@ schema: .venv/.ready
 # can share. The product itself needs none.
 .PHONY: debian
 debian:
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && test -d /usr/lib/postgresql \
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v curl >/dev/null && test -d /usr/lib/postgresql \
 		|| sh .ci/debian-packages
 
 .venv/.ready: pyproject.toml

@@ -21,6 +21,8 @@ _BUILT_IN: dict[str, str] = {
     "esp32c3": "drivers.esp:ESP32C3",
     "esp32s3": "drivers.esp:ESP32S3",
     "esp8266": "drivers.esp:ESP8266",
+    "arduino-ota": "drivers.ota.arduino:ARDUINO_OTA",
+    "http-ota": "drivers.ota.http:HTTP_OTA",
     "esphome": "drivers.ota.esphome:ESPHOME",
     "smp": "drivers.ota.smp:SMP",
 }

@@ -30,6 +30,7 @@ class NetworkBoard(ABC):
         self._powered = False
         self._life: asyncio.Task[None] | None = None
         self._restart = asyncio.Event()
+        self._tried = asyncio.Event()
         self._power_return: asyncio.TimerHandle | None = None
 
     @abstractmethod
@@ -77,6 +78,10 @@ class NetworkBoard(ABC):
         self._life = None
         self.stop()
 
+    async def first_boot(self) -> None:
+        """Wait until the board has started for the first time, or has failed to: so it is found on the bench."""
+        await self._tried.wait()
+
     def restart(self) -> None:
         """The application restarts the chip, once it comes to wait."""
         self._restart.set()
@@ -101,10 +106,14 @@ class NetworkBoard(ABC):
 
     async def _live(self) -> None:
         while True:
-            await self.pace.charge(BOOT_S)
+            if self._tried.is_set():
+                await self.pace.charge(BOOT_S)
             self._restart.clear()
-            if self.boot():
+            runs = self.boot()
+            if runs:
                 await self.start()
+            self._tried.set()
+            if runs:
                 await self._restart.wait()
                 self.stop()
             else:

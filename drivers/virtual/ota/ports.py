@@ -39,6 +39,10 @@ class Connection:
         taken, self._rest = self._rest[:most], self._rest[most:]
         return taken
 
+    def give_back(self, data: bytes) -> None:
+        """What was read comes again with the next read: for a port that is two services."""
+        self._rest = data + self._rest
+
     async def read_exactly(self, size: int) -> bytes:
         """Raises ConnectionError where the client ends before that."""
         data = b""

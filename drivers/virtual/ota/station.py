@@ -78,6 +78,7 @@ class NetworkStation(ABC):
         except OSError as error:
             raise BenchError(f"{self.spec.board_id}: its network port can not be had: {error}") from error
         self.board.set_power(on=True)
+        await self.board.first_boot()
         return BoardPorts(host=host)
 
     @property

@@ -42,6 +42,7 @@ class Update:
         self._calculated = ""
         self._buffer = b""
         self._head = b""
+        self._first = 0
         self.written = 0
         self.size = 0
         self.error: UpdateError | None = None
@@ -95,6 +96,8 @@ class Update:
             self._calculated = self._board.faults.digest(self._md5.digest()).hex()
             if self._expected and self._expected != self._calculated:
                 self.error = UpdateError.MD5
+        if self.error is None and self._first not in (_MAGIC, _GZIP_MAGIC):  # where the ESP8266 looks at it
+            self.error = UpdateError.MAGIC
         if self.error is None:
             await self._activate()
         return self.error is None
@@ -112,9 +115,11 @@ class Update:
     async def _program(self, data: bytes) -> None:
         """One sector, or the rest: erased first, by blocks where that much is still to come (ESP32)."""
         slots, faults, at = self._board.slots, self._board.faults, self.written
-        if not at and not self._is_an_image(data[0]):
+        if not at and not self._is_8266 and data[0] != _MAGIC:
             self.error = UpdateError.MAGIC
             return
+        if not at:
+            self._first = data[0]
         unit = SECTOR if self._is_8266 else BLOCK
         if at % unit == 0:
             await slots.erase(self._slot, at, min(unit, slots.size - at), faults)
@@ -124,9 +129,6 @@ class Update:
         await slots.program(self._slot, at + withheld, data[withheld:], faults)
         self._md5.update(data)
         self.written += len(data)
-
-    def _is_an_image(self, first: int) -> bool:
-        return first == _MAGIC or (self._is_8266 and first == _GZIP_MAGIC)
 
     @property
     def error_line(self) -> str:

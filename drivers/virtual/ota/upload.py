@@ -39,8 +39,7 @@ async def receive(request: Request, on_file: OnFile, on_data: OnData) -> Upload:
     reader = _Reader(MultipartDecoder(options["boundary"].encode("latin-1"), 0x20000), on_file, on_data)
     async for piece in request.body:
         await reader.feed(piece)
-    if not reader.complete:
-        raise NoForm("the form has no end")
+    await reader.feed(None)
     return reader.upload
 
 
@@ -52,15 +51,12 @@ class _Reader:
         self._field = ""
         self._in_file = False
         self.upload = Upload()
-        self.complete = False
 
-    async def feed(self, piece: bytes) -> None:
+    async def feed(self, piece: bytes | None) -> None:
+        """The next bytes of the body; None at its end, which must be the form's."""
         try:
             self._decoder.receive_data(piece)
-            while not isinstance(event := self._decoder.next_event(), NeedData):
-                if isinstance(event, Epilogue):
-                    self.complete = True
-                    return
+            while not isinstance(event := self._decoder.next_event(), NeedData | Epilogue):
                 if isinstance(event, Field | File | Data):
                     await self._take(event)
         except (ValueError, RequestEntityTooLarge) as error:
