@@ -47,11 +47,17 @@ class EsphomeOptions(StatusOptions):
 class Peer:
     """One connection with a board: bytes out, single answers in. Raises a board's error byte as what it means."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, trace: Log | None) -> None:
         self._connection = connection
+        self._trace = trace
         self.has_refused = False
 
+    def _tell(self, text: str) -> None:
+        if self._trace is not None:
+            self._trace(text)
+
     def send(self, data: bytes) -> None:
+        self._tell(f"to the board: {len(data)} bytes")  # and no more: a proof could be tried against passwords
         try:
             self._connection.sendall(data)
         except ConnectionError:
@@ -74,6 +80,7 @@ class Peer:
     def byte(self) -> int:
         """The board's next byte, which is no error."""
         (said,) = self.bytes(1)
+        self._tell(f"from the board: {said:#04x}")
         if said >= protocol.ERROR_FROM:
             raise self._refusal(said)
         return said
@@ -118,7 +125,7 @@ class EsphomeSession(UpdateSession):
         with socket.create_connection((self._ip, self._address.port), self._link.connect_timeout_s) as connection:
             connection.settimeout(self._link.read_timeout_s)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            yield Peer(connection)
+            yield Peer(connection, self._log if self._link.trace else None)
 
     def _greet(self, peer: Peer) -> tuple[int, Features]:
         """(protocol version, features) of a board that takes an update from us now."""

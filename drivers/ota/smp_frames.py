@@ -33,6 +33,14 @@ def _request(group: int, command: int, body: dict[str, str]) -> bytes:
     return _HEADER.pack(_READ | _VERSION_2, 0, len(payload), group, SEQUENCE, command) + payload
 
 
+def in_words(frame: bytes) -> str:
+    """A frame's header, for a log."""
+    if len(frame) < _HEADER.size:
+        return f"{len(frame)} bytes, no frame"
+    op, _, size, group, sequence, command = _HEADER.unpack_from(frame)
+    return f"op {op & _OP_MASK} group {group} command {command} sequence {sequence}, {size} bytes"
+
+
 def is_answer(frame: bytes, request: bytes) -> bool:
     """Whether a datagram answers this request, by operation, group, sequence and command, and is whole."""
     if len(frame) < _HEADER.size:

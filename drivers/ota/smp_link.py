@@ -8,6 +8,7 @@ A conversation ends with its loop and its socket, also where a time limit ends i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from smpclient.requests.image_management import ImageStatesRead, ImageStatesWrit
 from smpclient.requests.os_management import MCUMgrParametersRead, OSApplicationInfoRead, ResetWrite
 from smpclient.transport.udp import SMPUDPTransport
 
-from drivers.base import DeviceError, FlashFailed, NetworkFailed, Progress, WrongBoard
+from drivers.base import DeviceError, FlashFailed, Log, NetworkFailed, Progress, WrongBoard
 from drivers.net import Address
 from drivers.ota import smp_frames
 from drivers.ota.smp_errors import NotUnderstood, Refusal
@@ -25,6 +26,10 @@ from drivers.ota.smp_image import as_imgtool
 from drivers.ota.smp_state import Slot, Slots
 
 T = TypeVar("T")
+
+# What goes wrong is raised, and said in the device's log; the libraries log each look at a board that restarts.
+for _library in ("smpclient", "smp"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 _AGAIN_S, _MOST_S = 1.0, 4.0  # between two sendings of a request: at first, at most
 _UNCHANGED = 20  # answers in a row that leave an upload where it is
@@ -34,9 +39,10 @@ _RESTARTS = 3  # of an upload, by a board that forgot it
 class Transport(SMPUDPTransport):
     """UDP that repeats itself. `repeats`: off for what must arrive once at most."""
 
-    def __init__(self, port: int, mtu: int) -> None:
+    def __init__(self, port: int, mtu: int, trace: Log | None = None) -> None:
         super().__init__(mtu)
         self._port = port
+        self._trace = trace
         self.buffer_size = 0  # bytes of the board's buffers; 0: not known
         self.repeats = True
 
@@ -52,6 +58,7 @@ class Transport(SMPUDPTransport):
         """The answer to this request. Waits for ever where none comes; raises `Refusal` where the board refuses."""
         pause_s = _AGAIN_S
         while True:
+            self._tell("to", data)
             await self.send(data)
             try:
                 async with asyncio.timeout(pause_s if self.repeats else None):
@@ -62,14 +69,20 @@ class Transport(SMPUDPTransport):
     async def _answer(self, request: bytes) -> bytes:
         while True:
             frame = await self._client.receive()
+            self._tell("from", frame)
             if smp_frames.is_answer(frame, request):
                 return frame
+
+    def _tell(self, direction: str, frame: bytes) -> None:
+        if self._trace is not None:
+            self._trace(f"{direction} the board: {smp_frames.in_words(frame)}")
 
 
 class Link:
     """The board at an address. `timeout_s`: how long each request may take, sent again or not."""
 
-    def __init__(self, address: Address, mtu: int, timeout_s: float) -> None:
+    def __init__(self, address: Address, mtu: int, timeout_s: float, trace: Log | None = None) -> None:
+        self._trace = trace
         self._address = address
         self._mtu = mtu
         self._timeout_s = timeout_s
@@ -78,7 +91,7 @@ class Link:
     def _converse(self, work: Callable[[SMPClient, Transport], Awaitable[T]], timeout_s: float | None = None) -> T:
         async def conversation() -> T:
             limit_s = self._timeout_s if timeout_s is None else timeout_s
-            transport = Transport(self._address.port, self._mtu)
+            transport = Transport(self._address.port, self._mtu, self._trace)
             transport.buffer_size = self._buffer_size
             await transport.connect(self._address.host, limit_s)
             try:

@@ -30,7 +30,8 @@ from drivers.ota.smp_state import Slots, Step, step_back
 
 DEVICE_TYPE = "smp"
 _UNKNOWN_SIZE = 0x1000000  # bytes; an upload that does not fit is refused by the board before it erases anything
-_MODES_WITH_REVERT = frozenset({1, 3, 5, 7})  # swap with scratch, by move, direct XIP with revert, swap by offset
+# `enum mcuboot_mode`: swap using scratch, using move, direct XIP with revert, swap using offset (the default since 4.3)
+_MODES_WITH_REVERT = frozenset({1, 3, 5, 9})
 _STEPS_BACK = 6
 _RESET_ANSWER_S = 2.0
 _POLL_S = 0.3
@@ -65,7 +66,8 @@ class SmpSession:
         self._baudrate = link.flash_baudrate
         self._connect_s = link.connect_timeout_s
         self._log = log
-        self._board = smp_link.Link(Address.of(link.port), self._options.mtu, link.read_timeout_s)
+        trace = log if link.trace else None
+        self._board = smp_link.Link(Address.of(link.port), self._options.mtu, link.read_timeout_s, trace)
         self._connected = False
         self._wanted: bytes | None = None  # the image that was last asked for or written
         self._to_start: bytes | None = None  # what was written and has not been started yet
@@ -91,7 +93,7 @@ class SmpSession:
 
     def _refuse_without_revert(self) -> None:
         mode = self._board.boot_mode()
-        if mode is None or mode in _MODES_WITH_REVERT or self._options.without_revert:
+        if mode is None or mode < 0 or mode in _MODES_WITH_REVERT or self._options.without_revert:
             return
         raise WrongBoard(
             f"its MCUboot can not go back to an image that it has replaced (mode {mode})",

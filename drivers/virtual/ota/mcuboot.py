@@ -55,12 +55,18 @@ class Trailer:
 
 
 class Bootloader:
-    """MCUboot over two slots. `scratch`: the file in which a swap is, until it is done."""
+    """MCUboot over two slots. `scratch`: the file in which a swap is, until it is done.
 
-    def __init__(self, slots: Slots, scratch: Path) -> None:
+    `overwrites`: built with MCUBOOT_OVERWRITE_ONLY, it copies the new image over the old one, and never goes back.
+    """
+
+    def __init__(self, slots: Slots, scratch: Path, *, overwrites: bool = False) -> None:
+        self._overwrites = overwrites
         self._slots = slots
         self._scratch = scratch
         self.size = slots.size
+        self.swapped = 0
+        """Bytes that the last boot has swapped: as much as the larger of the two images has."""
 
     def contents(self, slot: int) -> bytes:
         """The slot without its trailer."""
@@ -85,6 +91,7 @@ class Bootloader:
 
     def boot(self) -> bytes | None:
         """A reset: what MCUboot does; the image that it starts, None where it finds none and hangs."""
+        self.swapped = 0
         self._finish_swap()
         swap = self.swap_type()
         if swap is not Swap.NONE:
@@ -100,6 +107,9 @@ class Bootloader:
             return
         first = self.contents(SECONDARY) + _trailer_after(swap)
         second = self.contents(PRIMARY) + b"\xff" * TRAILER
+        if self._overwrites:
+            first, second = self.contents(SECONDARY) + b"\xff" * TRAILER, b"\xff" * self.size
+        self.swapped = max(len(contents.rstrip(b"\xff")) for contents in (first[:-TRAILER], second[:-TRAILER]))
         flash.create(self._scratch, 2 * self.size, first + second)
         self._finish_swap()
 

@@ -18,9 +18,9 @@ from drivers.virtual.folder import BoardFolder
 from drivers.virtual.ota import mcuboot_image, smp_firmware
 from drivers.virtual.ota.device import NetworkBoard
 from drivers.virtual.ota.mcuboot import Bootloader
+from drivers.virtual.ota.nrf52 import Nrf52Slots, swap_s
 from drivers.virtual.ota.ports import LOOPBACK, Peer
 from drivers.virtual.ota.settings import BoardSettings, parse
-from drivers.virtual.ota.slots import Slots
 from drivers.virtual.ota.smp_images import ImageGroup
 from drivers.virtual.ota.smp_port import MTU, SmpPort
 from drivers.virtual.ota.smp_server import SmpServer
@@ -41,6 +41,7 @@ class SmpSettings(BoardSettings):
     slot_size: int = 0
     mtu: int = 0
     without_revert: bool = False
+    overwrite_only: bool = Field(default=False, description="Its MCUboot overwrites in the place of swapping.")
     os_info: bool = Field(default=True, description="CONFIG_MCUMGR_GRP_OS_INFO and …_BOOTLOADER_INFO.")
     legacy_rc: bool = Field(
         default=False, description="CONFIG_MCUMGR_SMP_LEGACY_RC_BEHAVIOUR: successes say `rc: 0`, as before Zephyr 3.3."
@@ -60,8 +61,8 @@ class SmpBoard(NetworkBoard):
         scratch = folder.path / "swap.bin"
         if not spec.keep:
             scratch.unlink(missing_ok=True)
-        self._slots = Slots(folder, size, smp_firmware.factory_image, self.pace, keep=spec.keep)
-        self._boot = Bootloader(self._slots, scratch)
+        self._slots = Nrf52Slots(folder, size, smp_firmware.factory_image, self.pace, keep=spec.keep)
+        self._boot = Bootloader(self._slots, scratch, overwrites=settings.overwrite_only)
         self._settings = settings
         self._port = SmpPort()
         self._queue: asyncio.Queue[tuple[bytes, Peer]] = asyncio.Queue(BUFFER_COUNT)
@@ -79,8 +80,11 @@ class SmpBoard(NetworkBoard):
         return image is not None and not self.faults.panics(str(mcuboot_image.read(image).version))
 
     async def start(self) -> None:
+        await self.pace.charge(swap_s(self._boot.swapped))
         images = ImageGroup(self._slots, self._boot, lambda: self.faults)
-        system = SystemGroup(self._about, self._reset_soon, has_info=self._settings.os_info)
+        system = SystemGroup(
+            self._about, self._reset_soon, has_info=self._settings.os_info, overwrites=self._settings.overwrite_only
+        )
         server = SmpServer(images, system, legacy_rc=self._settings.legacy_rc)
         self._queue = asyncio.Queue(BUFFER_COUNT)
         self._worker = asyncio.get_running_loop().create_task(self._serve(server))

@@ -14,7 +14,7 @@ GROUP = 0
 BUFFER_SIZE = 2048  # CONFIG_MCUMGR_TRANSPORT_NETBUF_SIZE with the UDP transport
 BUFFER_COUNT = 4  # CONFIG_MCUMGR_TRANSPORT_NETBUF_COUNT
 _INVALID_FORMAT, _NO_ANSWER = 2, 3  # OS_MGMT_ERR_…
-_SWAP_USING_MOVE = 3  # MCUBOOT_MODE_SWAP_USING_MOVE
+_UPGRADE_ONLY, _SWAP_USING_MOVE = 2, 3  # MCUBOOT_MODE_…
 Handler = Callable[[bytes], Awaitable[Mapping[str, object]]]
 
 
@@ -45,9 +45,10 @@ class About:
 class SystemGroup:
     """The group's handlers. `reset` is called after the answer to a reset."""
 
-    def __init__(self, about: About, reset: Callable[[], None], *, has_info: bool) -> None:
+    def __init__(self, about: About, reset: Callable[[], None], *, has_info: bool, overwrites: bool) -> None:
         self._about = about
         self._reset = reset
+        self._mode = _UPGRADE_ONLY if overwrites else _SWAP_USING_MOVE
         always: dict[tuple[int, int], Handler] = {
             (Op.READ, 0): self._echo,
             (Op.WRITE, 0): self._echo,
@@ -75,5 +76,5 @@ class SystemGroup:
         if query is None:
             return {"bootloader": "MCUboot"}
         if query == "mode":
-            return {"mode": _SWAP_USING_MOVE}
+            return {"mode": self._mode}
         raise GroupError(GROUP, _NO_ANSWER, Code.NO_ENTRY)

@@ -36,6 +36,7 @@ from drivers.virtual.spec import (
     PowerLoss,
     SilentLine,
     SlowErase,
+    Speed,
     WrongMd5,
 )
 from harness.deadline import limit
@@ -66,9 +67,9 @@ def lines() -> list[str]:
 def opened(bench: Bench, lines: list[str]) -> Open:
     def make(host: str = "", read_timeout_s: float = 20, chip: str = "smp", **options: object) -> SmpSession:
         url = f"net://{host or bench.boards['Z'].host}"
-        chosen = SmpOptions.model_validate({"restart_within": 15, **options})
+        chosen = SmpOptions.model_validate({"restart_within": 20, **options})
         link = Link(
-            url, 115200, 115200, False, chip, chosen, "", "", connect_timeout_s=3, read_timeout_s=read_timeout_s
+            url, 115200, 115200, False, chip, chosen, "", "", connect_timeout_s=2, read_timeout_s=read_timeout_s
         )
         return SMP.open(link, lines.append)
 
@@ -425,7 +426,7 @@ def other_boards(tmp_path: Path) -> Iterator[Bench]:
     boards = (
         BoardSpec(board_id="OLD", chip="smp", options={"legacy_rc": True, "os_info": False}),
         BoardSpec(board_id="NODE", chip="smp", options={"node_name": "sensor-17", "hardware": "frdm_k64f/mk64f12"}),
-        BoardSpec(board_id="SMALL", chip="smp", flash_size=0x20000),
+        BoardSpec(board_id="OVER", chip="smp", flash_size=0x20000, options={"overwrite_only": True}),
     )
     with Bench.start(BenchSpec(state=tmp_path / "others", boards=boards)) as running:
         yield running
@@ -437,6 +438,29 @@ def test_firmware_of_before_zephyr_3_3_is_updated_too(other_boards: Bench, opene
     update(session)
     session.confirm()
     assert (tmp_path / "others" / "OLD" / "slot0.bin").read_bytes().startswith(NEW.data)
+
+
+def test_a_boot_loader_that_can_not_go_back_is_updated_only_where_the_batch_says_so(other_boards, opened, tmp_path):
+    host = other_boards.boards["OVER"].host
+    with pytest.raises(WrongBoard, match="can not go back") as raised:
+        opened(host).connect()
+    assert "without_revert" in raised.value.advice
+    session = opened(host, without_revert=True)
+    session.connect()
+    update(session)
+    session.confirm()
+    assert session.revert("0.0.0") is False, "no slot holds it any more"
+    session.write([Segment(0, OLD, "backup")], ignore)
+    session.reset()
+    assert session.installed_version(0) == "0.0.0"
+    assert (tmp_path / "others" / "OVER" / "slot0.bin").read_bytes().startswith(OLD)
+
+
+def test_every_frame_is_in_the_log_where_it_is_asked_for(bench: Bench, lines: list[str]):
+    link = Link(f"net://{bench.boards['Z'].host}", 115200, 115200, trace=True, options=SmpOptions())
+    SMP.open(link, lines.append).connect()
+    assert any(re.fullmatch(r"to the board: op 0 group 1 command 0 sequence \d+, 1 bytes", line) for line in lines)
+    assert any(line.startswith("from the board: op 1 group 1 command 0") for line in lines)
 
 
 def test_who_answers_is_compared_with_what_the_batch_says(other_boards: Bench, opened: Open):
@@ -473,6 +497,19 @@ def test_the_reported_version_is_the_running_images(session: SmpSession):
     assert SMP.reported_version(said + "image 0 slot 0 version 1.1.0 active confirmed\n") == "1.1.0"
     assert SMP.reported_version("image 0 slot 1 version 1.1.0 confirmed\n") is None
     assert re.search(r"^image 0 slot 0 version 0\.0\.0 active confirmed$", console(session), re.MULTILINE)
+
+
+def test_a_realistic_board_takes_its_time_to_swap(tmp_path: Path):
+    image = Segment(0, smp_firmware.image("1.2.0", 2048), "small")
+    factory = tmp_path / "factory.bin"
+    factory.write_bytes(smp_firmware.image("1.1.0", 2048))
+    board = BoardSpec(board_id="SLOW", chip="smp", speed=Speed.REALISTIC, flash_size=0x4000, factory=factory)
+    with Bench.start(BenchSpec(state=tmp_path, boards=(board,))) as bench:
+        session = SMP.open(Link(f"net://{bench.boards['SLOW'].host}", 0, 0, options=SmpOptions()), lambda _: None)
+        session.connect()
+        update(session, image)
+        session.confirm()
+    assert (tmp_path / "SLOW" / "slot0.bin").read_bytes().startswith(image.data)
 
 
 def test_a_board_with_a_network_core_is_refused_by_name():
