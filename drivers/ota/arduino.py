@@ -50,7 +50,6 @@ SECTOR = 0x1000  # bytes, of the flash that the board writes by itself
 _CHUNK = 1024  # bytes, as espota.py sends; the board says how many it took, and only then come the next
 _ANSWER_S = 3.0  # for an answer to a datagram, which may be lost; the ESP8266 begins the update before it says OK
 _PROOF_S = 10.0  # as espota.py: 10,000 rounds take an ESP32 some 100 ms, a busy sketch longer
-_CALL_BACK_S = 10.0  # as espota.py
 _LONGEST = 0x400  # bytes of an answer
 _NONE = ""
 
@@ -178,7 +177,7 @@ class ArduinoSession(UpdateSession):
     @contextmanager
     def _called_back(self, listener: socket.socket) -> Iterator[socket.socket]:
         """The board's connection; anybody else's is closed."""
-        deadline = time.monotonic() + max(_CALL_BACK_S, self._link.read_timeout_s)
+        deadline = time.monotonic() + self._link.connect_timeout_s
         while True:
             listener.settimeout(max(deadline - time.monotonic(), 0.001))
             try:

@@ -75,8 +75,6 @@ def quoted(words: str) -> str:
 
 def translate(error: Exception, doing: str) -> DeviceError:
     """The driver's error for a socket's; `doing` says what was being done, for the message."""
-    if isinstance(error, DeviceError):
-        return error
     return _kind(error)(f"{doing}: {error or type(error).__name__}")
 
 

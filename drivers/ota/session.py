@@ -133,19 +133,19 @@ class UpdateSession(ABC):
         with self._translated(f"connect to {self._address}"):
             self._connected = False
             self._resolve()
-            self._reach()
-            identity = self._identity(self._read_status())
+            identity = self._reach()
             self._connected = True
             return identity
 
-    def _reach(self) -> None:
+    def _reach(self) -> Identity:
         """A board that was sent an image may be restarting: it is given time."""
         patience_s = 0.0 if self._written is Written.NOTHING else self._link.connect_timeout_s
         deadline = time.monotonic() + patience_s
         while True:
             try:
-                return self._probe()
-            except (NetworkFailed, ConnectionLost, OSError):
+                self._probe()
+                return self._identity(self._read_status())
+            except (NetworkFailed, ConnectionLost, PhaseTimeout, OSError):
                 if time.monotonic() >= deadline:
                     raise
             time.sleep(_POLL_S)
@@ -256,6 +256,8 @@ class UpdateSession(ABC):
         self._log("no answer to the upload; the status page decides")
         after = self._page_after_restart(self._link.connect_timeout_s)
         if not _differ(after, self._before):
+            if after is not None:
+                self._refused()  # the time for a restart is over, and what ran before runs
             raise lost from error
         self._log("another firmware runs now: the update was taken")
 
@@ -369,6 +371,9 @@ class UpdateSession(ABC):
     def _translated(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except DeviceError:
+            self._connected = False
+            raise
         except Exception as error:
             # The one place where errors of sockets are translated.
             self._connected = False

@@ -6,6 +6,7 @@ by the session, once; requests go to that address under the name that the batch 
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from drivers.ota.errors import AccessDenied, UntrustedServer
 
 _LONGEST_PAGE = 0x10000  # bytes of an answer that are read; a board's page is far smaller
 _CHUNK = 0x1000
+_SEND_BUFFER = 0x4000  # bytes; the usual 200 KB and more would hold half an image, and "sent" would mean nothing
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -121,7 +123,7 @@ class Web:
         read = timeout_s or self.read_timeout_s
         request.extensions["timeout"] = httpx.Timeout(read, connect=connect).as_dict()
         try:
-            with httpx.Client(trust_env=False, verify=self._context(), http2=False) as client:
+            with httpx.Client(trust_env=False, transport=self._transport()) as client:
                 response = client.send(request, auth=self.auth, stream=True)
                 try:
                     return _reply(response)
@@ -129,6 +131,10 @@ class Web:
                     response.close()
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             raise translate(error, doing) from error
+
+    def _transport(self) -> httpx.HTTPTransport:
+        small_buffer = (socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        return httpx.HTTPTransport(verify=self._context(), trust_env=False, socket_options=[small_buffer])
 
     def _context(self) -> ssl.SSLContext | bool:
         if not self.site.tls:

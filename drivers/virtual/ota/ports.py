@@ -113,6 +113,9 @@ class TcpPort:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
+            if self._server is None:  # the application has ended between the system's accepting and now
+                writer.transport.abort()
+                return
             faults().started(in_loader=True)  # each client is one of those that a silence counts
             connection = self._open[task] = Connection(reader, writer, faults())
             try:
