@@ -196,7 +196,9 @@ class TypeDefaults:
     flash_address: int | None = None  # where a file goes that has no address of its own
     max_firmware_size: int | None = None
     flash_baudrate: int | None = None
-    port: int | None = None  # of network devices
+    flash_base: int = 0  # the address of the flash's first byte
+    usual_flash: int | None = None  # what the common modules have at least: a virtual twin of that size needs no saying
+    port: int | None = None  # of network devices whose protocol has one of its own
 
 
 class Options(BaseModel):
@@ -283,7 +285,8 @@ class Session(Protocol):
         """
 
     def reset(self) -> None:
-        """Start the application; with slots, the one that was written, on probation where the board can do that.
+        """Start the application. With slots: the one that this session has written or found to be held, on probation
+        where the board can do that; after `revert`, and where neither was, the one that runs.
 
         Console output from here on is kept for `read_console`.
         """
