@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hashlib import md5
 from pydantic import Field, SecretStr
 
 from drivers.base import (
+    BootFailed,
     Capabilities,
     ConnectionLost,
     DeviceError,
@@ -36,6 +38,8 @@ from drivers.ota.errors import AccessDenied
 from drivers.ota.esphome_protocol import Answer, Features
 from drivers.ota.session import StatusOptions, UpdateSession, boot_failure
 from drivers.secrets import Secret
+
+_POLL_S = 0.25
 
 
 class EsphomeOptions(StatusOptions):
@@ -199,16 +203,36 @@ class EsphomeSession(UpdateSession):
         peer.expect(Answer.END_OK)
         self._log("the board has checked the image and restarts")
 
-    def _sign_of_life(self) -> str:
-        """Without a status page: that the updater answers again. The board does not hear anything between its last
-        answer to an update and its restart, so that it is the restarted one.
+    def reset(self) -> None:
+        """A board restarts itself after an update. Without a status page, that its updater answers again is all that
+        shows how that went, so it is waited for here.
         """
-        if self._watch.alive:
-            return ""
+        super().reset()
+        if self._web is not None or not self._may_restart:
+            return
+        with self._translated("wait for the restart"):
+            deadline = time.monotonic() + self._link.connect_timeout_s
+            while not self._answers():
+                if time.monotonic() >= deadline:
+                    raise BootFailed(
+                        f"the updater has not answered for {self._link.connect_timeout_s:g} s since the update",
+                        advice="The new firmware does not start, or not on this network. Flash the board over USB.",
+                    )
+                time.sleep(_POLL_S)
+
+    def _answers(self) -> bool:
+        """Whether the updater is there. After its last answer to an update the board hears nothing until it has
+        restarted: then this is the restarted one.
+        """
         try:
             with self._connected_to() as peer:
                 self._version(peer)
         except (DeviceError, OSError):
+            return False
+        return True
+
+    def _sign_of_life(self) -> str:
+        if self._watch.alive or not self._answers():
             return ""
         self._watch.alive = True
         return "ESPHome's updater answers; the version is not known (no `version_path`)\n"

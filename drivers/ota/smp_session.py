@@ -197,7 +197,10 @@ class SmpSession:
             raise VerificationFailed(f"the board did not mark the image for a test: {slots}")
         slots = self._restart(slots)
         if slots.active.digest != digest:
-            raise BootFailed(f"the new image does not run: MCUboot refused it, or took it back; {slots}")
+            raise BootFailed(
+                f"the new image does not run: MCUboot refused it, or took it back; {slots}",
+                advice="Check that it is signed with the key that this boot loader has, and built for this board.",
+            )
         return slots
 
     def _restart(self, before: Slots) -> Slots:
@@ -234,7 +237,10 @@ class SmpSession:
     def _confirm(self, digest: bytes | None) -> None:
         slots = self._slots()
         if digest is not None and slots.active.digest != digest:
-            raise BootFailed(f"the new image does not run any more: {slots}")
+            raise BootFailed(
+                f"the new image does not run any more: {slots}",
+                advice="It ran, and the board was reset before it was confirmed: a watchdog, or its power supply.",
+            )
         if slots.active.confirmed:
             return
         self._board.confirm()

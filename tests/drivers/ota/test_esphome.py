@@ -13,6 +13,7 @@ import pytest
 
 from drivers.base import (
     BadImage,
+    BootFailed,
     Category,
     ConnectionLost,
     DeviceError,
@@ -84,11 +85,15 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def opened(bench: Bench, board: str, lines: list[str]) -> Open:
-    def make(password: str = "", host: str = "", read_timeout_s: float = 10, **options: object):
+    def make(
+        password: str = "", host: str = "", read_timeout_s: float = 10, connect_timeout_s: float = 5, **options: object
+    ):
         url = f"net://{host or bench.boards[board].host}"
         secret = {"password": {"env": password}} if password else {}
         chosen = EsphomeOptions.model_validate({**PAGE, **secret, **options})
-        link = Link(url, 115200, 115200, options=chosen, connect_timeout_s=5, read_timeout_s=read_timeout_s)
+        link = Link(
+            url, 115200, 115200, options=chosen, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s
+        )
         return ESPHOME.open(link, lines.append)
 
     return make
@@ -170,7 +175,7 @@ def test_without_a_status_page_the_updater_is_the_sign_of_life_and_the_version_i
     assert session.installed_version(0) is None
     session.write([NEW], ignore)
     session.reset()
-    assert "version is not known" in console(session, "answers")
+    assert "version is not known" in session.read_console(5).decode(), "the reset has waited for it"
     assert slot(tmp_path, 1).startswith(NEW.data)
     session.connect()
     assert session.revert("0.0.0") is False, "nobody knows what runs"
@@ -184,6 +189,15 @@ def test_firmware_that_crashes_is_never_seen_to_run(bench: Bench, session: Espho
     for _ in range(10):
         said += session.read_console(0.2)
     assert b"1.2.0" not in said
+
+
+def test_without_a_status_page_firmware_that_crashes_is_not_taken_for_started(bench: Bench, opened: Open):
+    bench.set_faults("PLAIN", [Panics(fault="panics", versions=("1.2.0",))])
+    session = opened(version_path=None, connect_timeout_s=2)
+    session.connect()
+    session.write([NEW], ignore)
+    with limit(10, "the restart"), pytest.raises(BootFailed, match="has not answered for 2 s"):
+        session.reset()
 
 
 @pytest.mark.parametrize("board", ["BACK"])
