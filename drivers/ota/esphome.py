@@ -5,6 +5,7 @@ A client of our own, small: the `esphome` package pins esptool, smpclient and ze
 
 from __future__ import annotations
 
+import math
 import secrets
 import socket
 import time
@@ -40,6 +41,7 @@ from drivers.ota.session import StatusOptions, UpdateSession, boot_failure
 from drivers.secrets import Secret
 
 _POLL_S = 0.25
+_LOOK_S = 3.0  # a board that restarts has taken the connection, and forgotten it
 
 
 class EsphomeOptions(StatusOptions):
@@ -125,9 +127,11 @@ class EsphomeSession(UpdateSession):
         return True  # by the MD5 of what it receives
 
     @contextmanager
-    def _connected_to(self) -> Iterator[Peer]:
-        with socket.create_connection((self._ip, self._address.port), self._link.connect_timeout_s) as connection:
-            connection.settimeout(self._link.read_timeout_s)
+    def _connected_to(self, most_s: float = math.inf) -> Iterator[Peer]:
+        """A connection, which waits no longer than `most_s` seconds for anything."""
+        timeout_s = min(self._link.connect_timeout_s, most_s)
+        with socket.create_connection((self._ip, self._address.port), timeout_s) as connection:
+            connection.settimeout(min(self._link.read_timeout_s, most_s))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             yield Peer(connection, self._log if self._link.trace else None)
 
@@ -225,7 +229,7 @@ class EsphomeSession(UpdateSession):
         restarted: then this is the restarted one.
         """
         try:
-            with self._connected_to() as peer:
+            with self._connected_to(_LOOK_S) as peer:
                 self._version(peer)
         except (DeviceError, OSError):
             return False

@@ -121,7 +121,9 @@ class EsphomeBoard(EspressifBoard):
             update = Update(self, connection, idle, version=self._settings.protocol)
             await update.run(extended=extended)
         await connection.end()
-        asyncio.get_running_loop().call_later(_BEFORE_RESTART_S, self.restart)
+        await asyncio.sleep(_BEFORE_RESTART_S)
+        self.restart()
+        await asyncio.Event().wait()  # nobody else is served before that
 
     async def _shake_hands(self, connection: Connection) -> bool:
         """Whether the extended protocol was agreed on."""

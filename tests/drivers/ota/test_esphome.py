@@ -85,15 +85,11 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def opened(bench: Bench, board: str, lines: list[str]) -> Open:
-    def make(
-        password: str = "", host: str = "", read_timeout_s: float = 10, connect_timeout_s: float = 5, **options: object
-    ):
+    def make(password: str = "", host: str = "", read_s: float = 10, connect_s: float = 5, **options: object):
         url = f"net://{host or bench.boards[board].host}"
         secret = {"password": {"env": password}} if password else {}
         chosen = EsphomeOptions.model_validate({**PAGE, **secret, **options})
-        link = Link(
-            url, 115200, 115200, options=chosen, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s
-        )
+        link = Link(url, 115200, 115200, options=chosen, connect_timeout_s=connect_s, read_timeout_s=read_s)
         return ESPHOME.open(link, lines.append)
 
     return make
@@ -193,7 +189,7 @@ def test_firmware_that_crashes_is_never_seen_to_run(bench: Bench, session: Espho
 
 def test_without_a_status_page_firmware_that_crashes_is_not_taken_for_started(bench: Bench, opened: Open):
     bench.set_faults("PLAIN", [Panics(fault="panics", versions=("1.2.0",))])
-    session = opened(version_path=None, connect_timeout_s=2)
+    session = opened(version_path=None, connect_s=2)
     session.connect()
     session.write([NEW], ignore)
     with limit(10, "the restart"), pytest.raises(BootFailed, match="has not answered for 2 s"):
@@ -258,7 +254,7 @@ def test_a_digest_that_differs_fails_the_write_and_what_ran_runs_on(board, bench
 
 def test_bit_errors_end_as_errors_never_as_another_firmware(bench: Bench, opened: Open, tmp_path: Path):
     bench.set_faults("PLAIN", [BitErrors(fault="bit-errors", rate=0.0001)])
-    session = opened(read_timeout_s=3, version_path=None)
+    session = opened(read_s=3, version_path=None)
     for _ in range(3):
         try:
             session.connect()
@@ -279,7 +275,7 @@ def test_a_slow_erasure_is_waited_for(bench: Bench, session: EsphomeSession):
 def test_a_silent_board_is_a_timeout_and_retryable(bench: Bench, opened: Open):
     bench.set_faults("PLAIN", [SilentLine(fault="silent")])
     with limit(10, "connecting"), pytest.raises(PhaseTimeout) as raised:
-        opened(read_timeout_s=1).connect()
+        opened(read_s=1).connect()
     assert raised.value.retryable
 
 
@@ -339,6 +335,7 @@ class Impostor:
         self._thread.start()
 
     def _serve(self, says: tuple[bytes, ...]) -> None:
+        self._server.settimeout(10)
         client, _ = self._server.accept()
         with client:
             client.sendall(b"".join(says))
