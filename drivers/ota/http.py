@@ -32,7 +32,7 @@ from drivers.base import (
 from drivers.files import raw
 from drivers.net import Address
 from drivers.ota import images
-from drivers.ota.errors import NoUpdater, quoted, refusal
+from drivers.ota.errors import NoUpdater, UnknownAnswer, quoted, refusal
 from drivers.ota.session import StatusOptions, UpdateSession, UrlPath, boot_failure
 from drivers.ota.updaters import UPDATERS, UpdaterName, judge
 from drivers.ota.web import Body, Reply, Site, Web, credentials, denied
@@ -184,9 +184,8 @@ class HttpSession(UpdateSession):
         if verdict.refused:
             self._refused()
             raise refusal(verdict.refused)
-        raise ConnectionLost(
-            f"the answer to the upload (HTTP {reply.status}) is none that this updater gives: {quoted(reply.text)}",
-            advice="Check the option `updater` against what runs on the board.",
+        raise UnknownAnswer(
+            f"the answer to the upload (HTTP {reply.status}) is none that this updater gives: {quoted(reply.text)}"
         )
 
     def _is_ours(self, location: str) -> bool:
