@@ -321,14 +321,22 @@ class EspDriver:
         return f"the board resets itself: {bad[0].strip()}" if bad else None
 
 
+_MODULE_FLASH = 0x400000  # bytes; what the common modules of all these chips have at least
+
 # 3 MiB and 1 MiB are what the usual partition tables of 4 MB boards leave for an app.
-_USUAL = TypeDefaults(flash_address=0x10000, max_firmware_size=0x300000)
+_USUAL = TypeDefaults(flash_address=0x10000, max_firmware_size=0x300000, usual_flash=_MODULE_FLASH)
 
 ESP32 = EspDriver("esp32", _USUAL)
 ESP32C3 = EspDriver("esp32c3", _USUAL)
 ESP32S3 = EspDriver("esp32s3", _USUAL)
 ESP8266 = EspDriver(
-    "esp8266", TypeDefaults(flash_address=0x0, max_firmware_size=0x100000, flash_baudrate=460800)
-)  # many of its boards carry a USB bridge that loses bytes above that
+    "esp8266",
+    TypeDefaults(
+        flash_address=0x0,
+        max_firmware_size=0x100000,
+        flash_baudrate=460800,  # many of its boards carry a USB bridge that loses bytes above that
+        usual_flash=_MODULE_FLASH,
+    ),
+)
 
 __all__ = ["ESP32", "ESP32C3", "ESP32S3", "ESP8266", "DeviceError", "EspDriver", "EspSession"]

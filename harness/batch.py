@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from drivers.virtual.spec import Fault, Speed
 from harness.config import DeviceTypeSettings, ErrorHandling, FirmwareValidation, FlashSettings, RollbackSettings
-from harness.fields import Address, Baud, ByteCount, Mac, Pause, Percent, Regex, Revision, Seconds, Section
+from harness.fields import Address, Baud, ByteCount, Mac, Pause, Percent, Port, Regex, Revision, Seconds, Section
 from harness.problems import BatchFileError
 from harness.rollout.policy import ExitOn
 from harness.rollout_settings import GroupSettings, PerformanceThresholds, QualityGates, WaveEntry
@@ -58,6 +58,9 @@ class Virtual(Section):
     mac: Mac | None = Field(default=None, description="Left out: the `expected` one, else one made from device_id.")
     flash_size: ByteCount | None = Field(default=None, description="Left out: the `expected` one, else the usual one.")
     chip: str | None = Field(default=None, description="Left out: the device type's.")
+    options: dict[str, JsonValue] | None = Field(
+        default=None, description="What the virtual board is to do otherwise than the target's `options` say."
+    )
     faults: tuple[Fault, ...] = Field(default=(), description="What is wrong with the board.")
 
 
@@ -70,6 +73,11 @@ class DeviceSettings(Section):
     images: tuple[ImageAt, ...] | None = Field(
         default=None, min_length=1, description="Several files at addresses, in place of `firmware_file`."
     )
+    previous_firmware: Path | None = Field(
+        default=None,
+        description="What the board runs now: what a rollback writes to one that can not be read back, where no run "
+        "has put it there.",
+    )
     version: str | None = Field(
         default=None, min_length=1, description="The version that the firmware reports. Left out: what the image says."
     )
@@ -79,6 +87,9 @@ class DeviceSettings(Section):
         default=None,
         description="Modules, relative to the batch file, whose test functions run on each updated device.",
     )
+    options: dict[str, JsonValue] | None = Field(
+        default=None, description="The family's own settings, key by key: docs/families/."
+    )
     virtual: Virtual | None = Field(default=None, description="The virtual board in the place of a real one.")
 
 
@@ -87,11 +98,19 @@ class BatchDeviceType(DeviceSettings, DeviceTypeSettings):
 
 
 class ConnectionInfo(Section):
-    """Where a board is connected."""
+    """Where a board is connected: by `port`, by `host`, or by `mount_point` or `usb`, as its family asks."""
 
-    port: str = Field(
+    port: Port | None = Field(
+        default=None,
+        description="The serial port, best by /dev/serial/by-id/…; a URL such as rfc2217://host:4000; or `virtual`. "
+        "With `host`: the number of its port.",
+    )
+    host: str | None = Field(default=None, min_length=1, description="The board's name or address on the network.")
+    mount_point: Path | None = Field(default=None, description="The folder at which the board's boot drive appears.")
+    usb: str | None = Field(
+        default=None,
         min_length=1,
-        description="The serial port, best by /dev/serial/by-id/…; a URL such as rfc2217://host:4000; or `virtual`.",
+        description="The serial number of the board's boot loader on USB, or a usbip:// URL.",
     )
     baudrate: Baud | None = Field(default=None, description="Left out: interfaces.serial.baudrate.")
     flash_baudrate: Baud | None = Field(default=None, description="Left out: the device type's.")

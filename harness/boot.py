@@ -36,6 +36,11 @@ class Wanted:
         """The old firmware: its version where it was known; the batch's patterns are the new one's."""
         return cls(version, (), (), plan.expect.version_within, plan.expect.settle)
 
+    @classmethod
+    def anything_from(cls, plan: DevicePlan, version: str | None) -> Wanted:
+        """The old firmware, where its start is the only proof: its version, or at least a word of it."""
+        return cls(version, () if version else (r"\S",), (), plan.expect.version_within, plan.expect.settle)
+
 
 def reported(console: str, driver: Driver, wanted: Wanted) -> str | None:
     """The version that the board names: in the family's own way, or the wanted one standing alone in its output."""

@@ -5,11 +5,12 @@ Each check goes over the whole batch and yields every problem that it finds; non
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from drivers import device_types
-from harness import rollout_checks
+from harness import family_checks, rollout_checks
 from harness.batch import VIRTUAL_PORT, Batch, Target, Virtual
 from harness.firmware import unusable
 from harness.merge import ALIASES, device_type_of, is_virtual, located, merged, names_of, said, setting
@@ -92,6 +93,9 @@ def nothing_twice(opened: Opened) -> Iterator[Problem]:
     """No two targets have one name, one port or one board."""
     yield from _twice(opened, ("device_id",), lambda target: target.device_id, "is the name of another target too")
     yield from _twice(opened, ("connection_info", "port"), _port, "is another target's port too")
+    yield from _twice(opened, ("connection_info", "host"), _host, "is another target's host and port too")
+    yield from _twice(opened, ("connection_info", "mount_point"), _mount_point, "is another target's too")
+    yield from _twice(opened, ("connection_info", "usb"), lambda target: target.connection_info.usb, "is another's too")
     expected = "is expected on another target's port too"
     yield from _twice(opened, ("expected", "mac"), lambda target: target.expected.mac, expected)
     yield from _twice(opened, ("expected", "serial"), lambda target: target.expected.serial, expected)
@@ -99,12 +103,22 @@ def nothing_twice(opened: Opened) -> Iterator[Problem]:
 
 def _port(target: Target) -> str | None:
     port = target.connection_info.port
-    if port == VIRTUAL_PORT:
+    if port == VIRTUAL_PORT or not isinstance(port, str):
         return None
     try:
         return resolved_port(port)
     except ValueError:  # `ports_are_names` says so
         return None
+
+
+def _host(target: Target) -> tuple[str, int | None] | None:
+    info = target.connection_info
+    return (info.host.lower(), info.port if isinstance(info.port, int) else None) if info.host else None
+
+
+def _mount_point(target: Target) -> str | None:
+    mount_point = target.connection_info.mount_point
+    return os.path.realpath(mount_point) if mount_point else None
 
 
 def _twice(opened: Opened, key: Loc, value: Callable[[Target], Hashable | None], words: str) -> Iterator[Problem]:
@@ -123,8 +137,9 @@ def _twice(opened: Opened, key: Loc, value: Callable[[Target], Hashable | None],
 
 def ports_are_names(opened: Opened) -> Iterator[Problem]:
     for index, target in enumerate(opened.batch.targets):
+        port = target.connection_info.port
         try:
-            resolved_port(target.connection_info.port)
+            resolved_port(port if isinstance(port, str) else "")
         except ValueError as error:
             yield opened.source.problem(("targets", index, "connection_info", "port"), f"not a usable URL: {error}")
 
@@ -218,5 +233,6 @@ _RULES = (
     names_agree,
     rollback_has_a_backup,
     named_files,
+    *family_checks.RULES,
     *rollout_checks.RULES,
 )

@@ -10,9 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from harness.fields import Address, Baud, ByteCount, Pause, Seconds, Section
+from drivers.base import Interface
+from harness.fields import Address, Baud, ByteCount, Pause, PortNumber, Seconds, Section
 from harness.rollout.policy import ExitOn
 from harness.rollout_settings import GroupSettings, PerformanceThresholds, QualityGates
 
@@ -49,8 +50,35 @@ class SerialInterface(Section):
     timeout: Seconds = Field(default=30, description="How long a board may take to be reached and to identify itself.")
 
 
+class NetworkInterface(Section):
+    """How boards on the network are reached."""
+
+    type: Literal["network"] = Field(default="network", description="The kind of interface.")
+    timeout: Seconds = Field(default=30, description="How long a board may take to be reached and to identify itself.")
+    port: PortNumber = Field(default=80, description="Of boards whose protocol has no port of its own.")
+
+
+class UsbInterface(Section):
+    """How boards are reached that are a drive, or a boot loader, on USB."""
+
+    type: Literal["usb"] = Field(default="usb", description="The kind of interface.")
+    timeout: Seconds = Field(default=60, description="How long a board may take to appear and to identify itself.")
+
+
 class Interfaces(Section):
     serial: SerialInterface = Field(default=SerialInterface(), description="Boards on serial lines.")
+    network: NetworkInterface = Field(default=NetworkInterface(), description="Boards on the network.")
+    usb: UsbInterface = Field(default=UsbInterface(), description="Boards on USB.")
+
+
+class Performance(Section):
+    """Limits of connections over the network."""
+
+    connection_timeout: Seconds = Field(default=30, description="How long a connection may take to be made.")
+    read_timeout: Seconds = Field(default=60, description="How long a board may be silent in the middle of something.")
+    max_connections_per_host: int = Field(
+        default=5, ge=1, description="So many devices behind one host name or address at the same time."
+    )
 
 
 class PhaseTimeouts(Section):
@@ -84,11 +112,14 @@ class FlashSettings(Section):
 class DeviceTypeSettings(Section):
     """What holds for every board of a type."""
 
-    interface: Literal["serial"] = Field(default="serial", description="The interface that such boards are on.")
+    interface: Interface | None = Field(default=None, description="The interface that such boards are on, as a check.")
     flash_baudrate: Baud | None = Field(default=None, description="Left out: interfaces.serial.flash_baudrate.")
     chip: str | None = Field(default=None, description="The chip that must answer. Left out: the device type.")
     flash_address: Address | None = Field(default=None, description="Where `firmware_file` goes.")
     max_firmware_size: ByteCount | None = Field(default=None, description="No image may be larger.")
+    options: dict[str, JsonValue] | None = Field(
+        default=None, description="The family's own settings, key by key: docs/families/."
+    )
 
 
 class FirmwareValidation(Section):
@@ -170,15 +201,6 @@ class Site(Section):
         default=ExitOn.GATES,
         description="Exit status 1 when a gate failed (where there is none: a device), or when any device did.",
     )
+    performance: Performance = Field(default=Performance(), description="Connections over the network.")
     logging: Logging = Field(default=Logging(), description="The run's log.")
     storage: Storage = Field(default=Storage(), description="Where results and backups are kept.")
-
-
-BUILT_IN_TYPES = {
-    # 3 MiB and 1 MiB are what the usual partition tables of 4 MB boards leave for an app.
-    "esp32": DeviceTypeSettings(flash_address=0x10000, max_firmware_size=0x300000),
-    "esp32c3": DeviceTypeSettings(flash_address=0x10000, max_firmware_size=0x300000),
-    "esp32s3": DeviceTypeSettings(flash_address=0x10000, max_firmware_size=0x300000),
-    "esp8266": DeviceTypeSettings(flash_address=0x0, max_firmware_size=0x100000, flash_baudrate=460800),
-}
-"""Types that a site file need not describe."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from drivers import load_driver
+from drivers.base import Capabilities
 from harness.snapshot import DevicePlan, Plan
 
 
@@ -35,14 +37,15 @@ def _device_of(item: pytest.Item) -> DevicePlan | None:
 
 def describe(device: DevicePlan) -> Iterator[str]:
     """The device's steps, a line each."""
-    place = "a virtual board" if device.virtual else device.port
+    place = "a virtual board" if device.virtual else device.place
+    can = load_driver(device.device_type).capabilities
     yield f"{device.device_id} ({device.device_type}) on {place}"
     yield f"  identify  {_identity(device)}"
-    yield f"  backup    {_backup(device)}"
+    yield f"  backup    {_backup(device, can)}"
     for image in device.images:
         skipped = "" if device.reflash else ", unless the board holds it already"
         yield f"  flash     {image.path.name}, {image.size} bytes at {image.address:#x}{skipped}"
-    yield f"  verify    {'by the digest of the board' if device.verify else 'no: verify_after_flash is off'}"
+    yield f"  verify    {_verify(can) if device.verify else 'no: verify_after_flash is off'}"
     yield f"  boot      {_boot(device)}"
     for path in device.tests:
         yield f"  test      {path}"
@@ -57,10 +60,21 @@ def _identity(device: DevicePlan) -> str:
     )
 
 
-def _backup(device: DevicePlan) -> str:
+def _backup(device: DevicePlan, can: Capabilities) -> str:
     if not device.backup:
         return "no: backup_before_flash is off"
+    if not can.can_read_back:
+        known = f"the last good image, else {device.previous.path.name}" if device.previous else "the last good image"
+        return f"{known}: the board can not be read back"
     return "the whole flash" if device.backup_scope == "flash" else "what the images cover"
+
+
+def _verify(can: Capabilities) -> str:
+    if can.can_hash:
+        return "by the digest of the board"
+    if can.can_read_back:
+        return "by reading back"
+    return "as the board checks what it receives" if can.can_verify else "not possible before it runs"
 
 
 def _boot(device: DevicePlan) -> str:

@@ -58,6 +58,25 @@ def _revision(value: str) -> str:
 
 _INT_OR_HEX = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": NUMBER_PATTERN}]}
 
+
+def _port(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        raise PydanticCustomError("port", "expected a port such as /dev/ttyUSB0, a URL, a number, or `virtual`")
+    if isinstance(value, int) and not 0 < value <= _LAST_PORT:
+        raise PydanticCustomError("port", "expected a port number from 1 to {last}", {"last": _LAST_PORT})
+    return value
+
+
+_LAST_PORT = 65535
+PortNumber = Annotated[int, Field(gt=0, le=_LAST_PORT), Unit("port number")]
+Port = Annotated[
+    str | int,
+    BeforeValidator(_port),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 1, "maximum": _LAST_PORT}]}
+    ),
+]
+
 Address = Annotated[
     int, BeforeValidator(_number), Field(ge=0, le=0xFFFF_FFFF), Unit("address"), WithJsonSchema(_INT_OR_HEX)
 ]

@@ -6,15 +6,18 @@ Pure: takes models, touches nothing. A value counts as said where its key stands
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
+from drivers import device_types, load_driver
+from drivers.base import Driver, TypeDefaults
 from drivers.virtual.spec import BoardSpec
 from harness.batch import VIRTUAL_PORT, Batch, DeviceSettings, Expect, Strategy, Target, Virtual
-from harness.config import BUILT_IN_TYPES, DeviceTypeSettings, Site
+from harness.config import DeviceTypeSettings, Site
 from harness.retry import RetryPolicy
 from harness.snapshot import DevicePlan, ExpectedIdentity, Limits, PlannedImage
 from harness.tree import Loc
@@ -24,9 +27,6 @@ Name = tuple[str, ...]
 
 BOOT_MARGIN_S = 15.0
 """Seconds that the boot phase may take beyond what `expect` allows: the reset, and reading on."""
-
-USUAL_FLASH = 0x400000
-"""Bytes; what the common modules of all built-in types have at least. A virtual board of that size needs no saying."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,42 @@ def type_settings(batch: Batch, site: Site, device_type: str) -> DeviceTypeSetti
     """What holds for a device type."""
     return overlay(
         DeviceTypeSettings,
-        BUILT_IN_TYPES.get(device_type),
+        _built_in(device_type),
         site.device_types.get(device_type),
         batch.device_types.get(device_type),
     )
+
+
+def _built_in(device_type: str) -> DeviceTypeSettings | None:
+    """What the type's driver says of it; None for a type without one, which `checks` names."""
+    defaults = _defaults_of(device_type)
+    values = {
+        key: value
+        for key, value in vars(defaults).items()
+        if key in DeviceTypeSettings.model_fields and value is not None
+    }
+    return DeviceTypeSettings.model_validate(values)
+
+
+def _defaults_of(device_type: str) -> TypeDefaults:
+    return load_driver(device_type).defaults if device_type in device_types() else TypeDefaults()
+
+
+def options_layers(batch: Batch, site: Site, index: int) -> tuple[tuple[bool, Loc, Mapping[str, JsonValue]], ...]:
+    """Where `options` of one target stand, the nearest first: whether in the batch, the place, and what is said."""
+    device_type = device_type_of(batch, batch.targets[index]) or ""
+    found = [(True, (*loc, "options"), layer.options) for loc, layer in layers_of(batch, index)]
+    by_site = site.device_types.get(device_type)
+    found.append((False, ("device_types", device_type, "options"), by_site.options if by_site else None))
+    return tuple((in_batch, loc, said) for in_batch, loc, said in found if said)
+
+
+def merged_options(batch: Batch, site: Site, index: int) -> dict[str, JsonValue]:
+    """The family's own settings for one target, key by key."""
+    merged: dict[str, JsonValue] = {}
+    for _in_batch, _loc, options in reversed(options_layers(batch, site, index)):
+        merged |= options
+    return merged
 
 
 @dataclass(frozen=True)
@@ -175,18 +207,21 @@ class Merger:
     overrides: Overrides
     folder: Path
 
-    def device(self, index: int, images: tuple[PlannedImage, ...], version: str) -> DevicePlan:
+    def device(
+        self, index: int, images: tuple[PlannedImage, ...], version: str, previous: PlannedImage | None = None
+    ) -> DevicePlan:
         """The plan of one target, whose device type is known, with the images and version that it gets."""
         target = self.batch.targets[index]
         device_type = device_type_of(self.batch, target) or ""
         chip = target.expected.chip or type_settings(self.batch, self.site, device_type).chip or device_type
         expect = merged(self.batch, index, "expect", Expect)
         virtual = is_virtual(target, self.overrides)
+        connection = {"port": VIRTUAL_PORT} if virtual else self.connection(index)
         return DevicePlan(
             device_id=target.device_id,
             device_type=device_type,
             chip=chip,
-            port=VIRTUAL_PORT if virtual else target.connection_info.port,
+            **connection,
             baudrate=target.connection_info.baudrate or self._serial("baudrate"),
             flash_baudrate=self._flash_baudrate(target, device_type),
             images=images,
@@ -201,8 +236,28 @@ class Merger:
             rollback=self._set("rollback_settings", "rollback_on_failure"),
             reflash=self.overrides.reflash,
             tests=tuple(located(self.folder, path) for path in self._tests(index)),
+            options=merged_options(self.batch, self.site, index),
+            connect_timeout_s=self.site.performance.connection_timeout,
+            read_timeout_s=self.site.performance.read_timeout,
+            previous=previous,
             virtual=self._twin(index, chip, images) if virtual else None,
         )
+
+    def connection(self, index: int) -> dict[str, str]:
+        """Where the files say that a target is, in a plan's words."""
+        said_of = self.batch.targets[index].connection_info
+        if said_of.host is not None:
+            port = said_of.port or self._driver(index).defaults.port or self.site.interfaces.network.port
+            host = f"[{said_of.host}]" if ":" in said_of.host else said_of.host
+            return {"port": f"net://{host}:{port}"}
+        return {
+            "port": str(said_of.port or ""),
+            "mount_point": str(located(self.folder, said_of.mount_point)) if said_of.mount_point else "",
+            "usb": said_of.usb or "",
+        }
+
+    def _driver(self, index: int) -> Driver:
+        return load_driver(device_type_of(self.batch, self.batch.targets[index]) or "")
 
     def _set(self, *name: str) -> Any:
         return setting(self.batch, self.site, *name)
@@ -215,18 +270,18 @@ class Merger:
         return found[1] if found else ()
 
     def _flash_baudrate(self, target: Target, device_type: str) -> int:
-        """A rate that the site says for all of its ports wins over a type's built-in one."""
+        """The nearest of target and type; else the site's general rate, where the type's own is not a lower one."""
         files = overlay(
             DeviceTypeSettings, self.site.device_types.get(device_type), self.batch.device_types.get(device_type)
         )
-        built_in = BUILT_IN_TYPES.get(device_type, DeviceTypeSettings())
-        return (
-            target.connection_info.flash_baudrate
-            or files.flash_baudrate
-            or said(self.site, ("interfaces", "serial", "flash_baudrate"))
-            or built_in.flash_baudrate
-            or self._serial("flash_baudrate")
-        )
+        return target.connection_info.flash_baudrate or files.flash_baudrate or self._general_baudrate(device_type)
+
+    def _general_baudrate(self, device_type: str) -> int:
+        defaults = _defaults_of(device_type)
+        general = said(self.site, ("interfaces", "serial", "flash_baudrate"))
+        if defaults.rate_is_fixed:
+            return int(defaults.flash_baudrate or self._serial("flash_baudrate"))
+        return int(min(filter(None, (general, defaults.flash_baudrate)), default=self._serial("flash_baudrate")))
 
     def _limits(self, index: int, expect: Expect) -> Limits:
         said_near = nearest(self.batch, index, "timeout")
@@ -239,7 +294,7 @@ class Merger:
         return Limits(
             device_s=device_s,
             lock_s=phase("lock", 0),
-            identify_s=phase("identify", self._serial("timeout")),
+            identify_s=phase("identify", getattr(self.site.interfaces, self._driver(index).interface).timeout),
             backup_s=phase("backup", device_s),
             flash_s=phase("flash", device_s),
             verify_s=phase("verify", device_s),
@@ -265,12 +320,19 @@ class Merger:
             board_id=target.device_id,
             chip=virtual.chip or chip,
             mac=virtual.mac or target.expected.mac,
-            flash_size=virtual.flash_size or target.expected.flash_size or _roomy(images),
+            flash_size=virtual.flash_size or target.expected.flash_size or _roomy(self._driver(index), images),
             speed=virtual.speed,
             faults=virtual.faults,
             factory=located(self.folder, virtual.factory) if virtual.factory else None,
             keep=keep,
+            options=merged_options(self.batch, self.site, index) | (virtual.options or {}),
+            **self._kinds_of_connection(index),
         )
+
+    def _kinds_of_connection(self, index: int) -> dict[str, str]:
+        """What the target names, so that its twin can be reached in the same ways."""
+        said_of = self.batch.targets[index].connection_info
+        return {} if said_of.port == VIRTUAL_PORT else self.connection(index)
 
 
 def _identity(target: Target) -> ExpectedIdentity:
@@ -280,7 +342,8 @@ def _identity(target: Target) -> ExpectedIdentity:
     )
 
 
-def _roomy(images: tuple[PlannedImage, ...]) -> int | None:
-    """A flash that holds the images: a power of two; None where the usual one does."""
-    end = max((image.end for image in images), default=0)
-    return None if end <= USUAL_FLASH else 1 << (end - 1).bit_length()
+def _roomy(driver: Driver, images: tuple[PlannedImage, ...]) -> int | None:
+    """A flash that holds the images: a power of two; None where the usual one does, or where a chip has but one."""
+    end = max((image.end for image in images), default=0) - driver.defaults.flash_base
+    usual = driver.defaults.usual_flash
+    return None if usual is None or end <= usual else 1 << (end - 1).bit_length()

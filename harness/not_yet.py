@@ -28,16 +28,22 @@ _HTTP = "the web service is not built yet"
 
 TABLE: tuple[NotYet, ...] = (
     NotYet(("security",), f"{_HTTP}, and firmware is not scanned yet"),
-    NotYet(("performance",), "tuning is not built yet; flash_settings.max_concurrent is the one of these that is"),
+    *(
+        NotYet(("performance", key), "tuning is not built; what limits a run is flash_settings.max_concurrent")
+        for key in (
+            "max_concurrent",
+            "worker_thread_pool_size",
+            "connection_pooling",
+            "parallel_verification",
+            "enable_caching",
+            "cache_timeout",
+            "enable_compression",
+            "optimize_for_ssd",
+        )
+    ),
     NotYet(("notifications",), "notifications are not built yet"),
     NotYet(("logging", "detailed_logging"), "there is one form of log", "use log_level: DEBUG"),
     NotYet(("logging", "verbose_output"), "there is one form of output", "use pytest's -v"),
-    NotYet(("interfaces", "network"), "updates over the network are not built yet"),
-    NotYet(("interfaces", "usb"), "boards that appear as drives are not built yet"),
-    NotYet(("device_types", ANY, "interface"), "updates over the network are not built yet", value="network"),
-    NotYet(("device_types", ANY, "interface"), "boards that appear as drives are not built yet", value="usb"),
-    NotYet(("targets", ANY, "connection_info", "host"), "updates over the network are not built yet"),
-    NotYet(("targets", ANY, "connection_info", "mount_point"), "boards that appear as drives are not built yet"),
     NotYet(("firmware_validation", "validate_signature"), "signatures are not checked yet", value=True),
     NotYet(
         ("firmware_validation", "verify_checksum"), "checksums are always verified", f"{_LEAVE_OUT}, or true", False

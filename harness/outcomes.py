@@ -12,16 +12,12 @@ def result_of(device: DeviceRecord) -> Result:
     return Result(
         succeeded=outcome.succeeded,
         restorable=outcome is Outcome.UPDATED and device.certain_outcome is Outcome.UPDATED,
-        verified=_has_passed(device, Phase.VERIFY),
+        verified=device.is_verified,
         flash_s=_seconds(device, Phase.FLASH),
         verify_s=_seconds(device, Phase.VERIFY),
         error_kind=str(device.error.category) if device.error else None,
         ran=outcome is not Outcome.NOT_RUN,
     )
-
-
-def _has_passed(device: DeviceRecord, phase: Phase) -> bool:
-    return any(each.phase is phase and each.outcome is PhaseOutcome.PASSED for each in device.phases)
 
 
 def _seconds(device: DeviceRecord, phase: Phase) -> float | None:

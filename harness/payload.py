@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drivers import device_types, load_driver
-from drivers.base import BadImage, ImageFacts
+from drivers.base import BadImage, Driver, ImageFacts
 from harness.batch import Virtual
 from harness.config import DeviceTypeSettings
 from harness.firmware import Contents, Shelf, UnusableFile, overlaps
@@ -52,9 +52,18 @@ class Payloads:
         planned = tuple(image for image in images if image is not None)
         if len(planned) < len(wanted):
             return None
-        self._check_places(index, wanted, planned, load_driver(device_type).erase_block)
+        self._check_places(index, wanted, planned, load_driver(device_type))
         version = self._version(index, wanted, planned)
-        return None if version is None else opened.merger.device(index, planned, version)
+        previous = self._previous(index, device_type, settings)
+        return None if version is None else opened.merger.device(index, planned, version, previous)
+
+    def _previous(self, index: int, device_type: str, settings: DeviceTypeSettings) -> PlannedImage | None:
+        """What the batch says that the board runs now, which matters only where it can not be read back."""
+        found = nearest(self._opened.batch, index, "previous_firmware")
+        if found is None or load_driver(device_type).capabilities.can_read_back:
+            return None
+        loc, file = found
+        return self._image(WantedImage(file, settings.flash_address, loc), device_type, settings)
 
     def _report(self, loc: Loc, message: str, hint: str = "") -> None:
         self.problems.append(self._opened.source.problem(loc, message, hint))
@@ -103,17 +112,18 @@ class Payloads:
             self._report(wanted.loc, message)
 
     def _check_places(
-        self, index: int, wanted: Sequence[WantedImage], images: Sequence[PlannedImage], erase_block: int
+        self, index: int, wanted: Sequence[WantedImage], images: Sequence[PlannedImage], driver: Driver
     ) -> None:
-        for position, how in overlaps(images, erase_block):
+        for position, how in overlaps(images, driver.erase_block):
             self._report(wanted[position].loc, how)
         size = self._flash_size(index)
+        if size is None:
+            return
+        end = driver.defaults.flash_base + size
         for one, image in zip(wanted, images, strict=True):
-            if size is not None and image.end > size:
+            if image.end > end:
                 device_id = self._opened.batch.targets[index].device_id
-                self._report(
-                    one.loc, f"{image.path.name} ends at {image.end:#x}, the flash of {device_id} at {size:#x}"
-                )
+                self._report(one.loc, f"{image.path.name} ends at {image.end:#x}, the flash of {device_id} at {end:#x}")
 
     def _flash_size(self, index: int) -> int | None:
         """The size of a target's flash, where the batch says it."""

@@ -23,7 +23,7 @@ from harness.locks import PortLock
 from harness.record import ErrorRecord, Outcome, Phase
 from harness.recovery import Way, why_restored
 from harness.safekeeping import Safekeeper
-from harness.store import Backup, Store, StoreError, in_words, restored_in_words
+from harness.store import Backup, Store, StoreError, in_words, restored_in_words, seen_in_words
 
 _RESET_LIMIT_S = 15.0  # for a last reset on the way out; nothing depends on it
 
@@ -60,6 +60,7 @@ class Procedure:
         self._tools = tools
         self._session = tools.session
         self._backup: Backup | None = None
+        self._can = device.driver.capabilities
         self._phase = Phase.LOCK
 
     def run(self) -> Ending:
@@ -192,16 +193,11 @@ class Procedure:
             if not self._plan.verify:
                 return notes.skip("verify_after_flash is off")
             shown = [self._verify_image(image) for image in self._device.images]
-            if not all(shown):
-                notes.detail = (
-                    "as the board checked what it received" if self._can_verify else "not possible before it runs"
-                )
+            if not all(shown) and not self._can.can_verify:
+                return notes.skip("nothing shows what the board holds before it runs")
+            notes.detail = "" if all(shown) else "as the board checked what it received"
             notes.figures["bytes"] = sum(len(image.data) for image in self._device.images)
         return None
-
-    @property
-    def _can_verify(self) -> bool:
-        return self._device.driver.capabilities.can_verify
 
     def _verify_image(self, image: Segment) -> bool:
         """Whether the board shows that it holds the image; False where nothing tells."""
@@ -234,7 +230,7 @@ class Procedure:
         return f"skipped ({skipped})" if skipped else "passed"
 
     def _commit(self) -> Ending:
-        if self._device.driver.capabilities.has_slots:
+        if self._can.has_slots:
             with self._enter(Phase.CONFIRM, self._limits.identify_s):
                 self._session.confirm()
         try:
@@ -280,7 +276,7 @@ class Procedure:
             )
             notes.figures["bytes"] = written
             notes.detail = restored_in_words(backup, written)
-            return self._start_previous(backup)
+            return self._start_previous(backup) if self._can.can_read_back else self._see_previous(backup, written)
 
     def _before_restoring_again(self, attempt: int, pause_s: float, error: DeviceError) -> None:
         self._session.slow_down()
@@ -302,3 +298,9 @@ class Procedure:
             return f"restored and verified, but its start was not seen: {error}"
         self._device.tell_version("after", version or backup.version)
         return ""
+
+    def _see_previous(self, backup: Backup, written: int) -> str:
+        """Nothing but its start shows which firmware a board runs that can not be read back. Raises `BootFailed`."""
+        version = self._restart(boot.Wanted.anything_from(self._plan, backup.version))
+        self._device.tell_version("after", version or backup.version)
+        return seen_in_words(backup, written)

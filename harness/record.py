@@ -163,6 +163,11 @@ class DeviceRecord:
         return None if self.started is None or self.ended is None else self.ended - self.started
 
     @property
+    def is_verified(self) -> bool:
+        """Whether the board's flash was compared with the images, or it checked them itself as it received them."""
+        return any(each.phase is Phase.VERIFY and each.outcome is PhaseOutcome.PASSED for each in self.phases)
+
+    @property
     def uncertain_phases(self) -> tuple[PhaseRecord, ...]:
         """The phases since it was last certain which firmware the board is on."""
         return self.phases[self.begun_at if self.known.is_certain else 0 :]

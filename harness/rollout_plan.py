@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from harness.batch import Batch, Strategy, Target
@@ -66,22 +67,34 @@ def groups_of(batch: Batch, site: Site) -> dict[str, GroupSettings]:
 
 
 def _groups(batch: Batch, site: Site) -> tuple[Group, ...]:
-    """Those that have a device in the batch."""
-    found = (
+    """Those that have a device in the batch, and one for each host with more devices than it may have connections."""
+    found = [
         Group(
             name=name,
             max_concurrent=group.max_concurrent,
             devices=tuple(target.device_id for target in batch.targets if _belongs(target, name, group)),
         )
         for name, group in groups_of(batch, site).items()
-    )
-    return tuple(group for group in found if group.devices)
+    ]
+    return tuple(group for group in (*found, *_hosts(batch, site)) if group.devices)
+
+
+def _hosts(batch: Batch, site: Site) -> Iterator[Group]:
+    limit = site.performance.max_connections_per_host
+    by_host: dict[str, list[str]] = {}
+    for target in batch.targets:
+        if target.connection_info.host is not None:
+            by_host.setdefault(target.connection_info.host.lower(), []).append(target.device_id)
+    for host, devices in by_host.items():
+        if len(devices) > limit:
+            yield Group(name=f"host {host}", max_concurrent=limit, devices=tuple(devices))
 
 
 def _belongs(target: Target, name: str, group: GroupSettings) -> bool:
     """By the port as the batch names it, so that a rehearsal on virtual boards keeps to the groups of the real ones."""
-    port = target.connection_info.port
-    return name in target.groups or any(fnmatchcase(port, pattern) for pattern in group.ports)
+    said = target.connection_info
+    places = [str(place) for place in (said.port, said.host, said.mount_point, said.usb) if place is not None]
+    return name in target.groups or any(fnmatchcase(place, pattern) for pattern in group.ports for place in places)
 
 
 def _breaker(batch: Batch, site: Site) -> Breaker | None:

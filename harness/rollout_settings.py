@@ -69,6 +69,6 @@ class GroupSettings(Section):
     max_concurrent: int | None = Field(default=None, ge=1, description="So many of them at the same time.")
     ports: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(),
-        description="Its ports, as patterns such as /dev/serial/by-path/*-usb-0:1.* or rfc2217://rack-2:*. "
-        "Devices may also name their `groups`.",
+        description="Its ports, hosts or mount points, as patterns such as /dev/serial/by-path/*-usb-0:1.* or "
+        "rfc2217://rack-2:*. Devices may also name their `groups`.",
     )

@@ -51,7 +51,8 @@ class Safekeeper:
         if not self._device.previous:
             return None
         named = [_block(segment, self._store) for segment in self._device.previous]
-        return self._backup(BackupSource.NAMED, named, running)
+        of_image = self._device.plan.previous.version if self._device.plan.previous else None
+        return self._backup(BackupSource.NAMED, named, running or of_image)
 
     def _other_slot(self) -> Backup | None:
         if not self._capabilities.has_slots:

@@ -99,7 +99,7 @@ def _kind(member: Any) -> str:
     if typing.get_origin(member) is tuple:
         return f"list of {kind_of(typing.get_args(member)[0])}"
     if typing.get_origin(member) is dict:
-        return "section for each name"
+        return "section for each name" if list(models_in(typing.get_args(member)[1])) else "keys and values"
     if typing.get_origin(member) is Literal:
         return ", ".join(f"`{str(value).lower()}`" for value in typing.get_args(member))
     if isinstance(member, type) and issubclass(member, Enum):

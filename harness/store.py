@@ -80,6 +80,14 @@ def restored_in_words(backup: Backup, written: int) -> str:
     return f"{in_words(backup)}; {written} bytes sent again"
 
 
+def seen_in_words(backup: Backup, written: int) -> str:
+    """What is known of a board that can not be read back and has started again, as the reports say it."""
+    if not written:
+        return "it runs from the board's other slot"
+    named = "last good" if backup.source is BackupSource.LAST_GOOD else "previous"
+    return f"the {named} image was sent again, and runs; the board can not be read back"
+
+
 def digest(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 

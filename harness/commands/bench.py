@@ -57,4 +57,5 @@ def _of_chips(chips: tuple[str, ...]) -> list[BoardSpec]:
 def _print_ports(boards: Mapping[str, BoardPorts]) -> None:
     width = max(len(board_id) for board_id in boards)
     for board_id, ports in boards.items():
-        click.echo(f"{board_id:<{width}}  {ports.url}  {ports.pty}")
+        places = (ports.url, ports.pty, ports.host, ports.mount_point, ports.usb)
+        click.echo("  ".join([f"{board_id:<{width}}", *filter(None, places)]))

@@ -106,9 +106,10 @@ def state(device: DeviceRecord) -> str:
     """Which firmware the board is on, in a sentence."""
     had = device.version_before or "the firmware that it had"
     now = device.version_after or device.wanted_version or "the new firmware"
+    proof = "verified" if device.is_verified else "seen running; what it holds was not compared"
     return {
-        Outcome.UPDATED: f"on {now}, verified",
-        Outcome.UNCHANGED: f"was on {now} already, verified; nothing was written",
+        Outcome.UPDATED: f"on {now}, {proof}",
+        Outcome.UNCHANGED: f"was on {now} already, {proof}; nothing was written",
         Outcome.ROLLED_BACK: f"back on {had}: {device.reason}" if device.reason else f"back on {had}, verified",
         Outcome.UNTOUCHED: f"nothing was written: still on {had}",
         Outcome.RESTORED: f"taken back to {had}: {device.reason}"

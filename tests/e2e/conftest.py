@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from drivers.virtual.demo import make_demo_firmware
 from tests.e2e.project import Project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_reaches_the_runs() -> None:
+    """A shell starts what it puts into the background with SIGINT ignored, and every run would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

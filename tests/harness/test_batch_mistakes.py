@@ -64,7 +64,8 @@ batch.yaml:25:16: ESP32_001: device_id: ESP32_001 is the name of another target 
 batch.yaml:27:13: ESP32_001: connection_info.port: /dev/ttyUSB0 is another target's port too; see line 20
 batch.yaml:28:20: ESP32_001: firmware_file: large.bin has 3200016 bytes, more than the 3145728 that esp32 may have; \
 see device_types.esp32.max_firmware_size
-batch.yaml:30:23: ESP32_003: connection_info.host: updates over the network are not built yet; remove the key
+batch.yaml:30:23: ESP32_003: connection_info.host: esp32 boards are on serial lines; \
+known here: port, baudrate, flash_baudrate
 batch.yaml:33:32: ESP32_004: virtual.faults[1].fault: expected 'silent', 'line-drop', 'bit-errors', 'wrong-md5', \
 'wrong-chip', 'stuck-in-app', 'slow-erase', 'power-loss', 'panics', got 'silent-line'
 batch.yaml:33:78: ESP32_004: virtual.faults[2].after_bytes: must be at least 0, got -1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from harness.config import BUILT_IN_TYPES, SITE_FILE
+from drivers import load_driver
+from harness.config import SITE_FILE
 from harness.not_yet import TABLE
 from tests.harness.lab import MINIMAL, Lab
 
@@ -66,10 +67,9 @@ notifications:
 
 REFUSED = {
     "security": 11,
-    "performance": 11,
+    "performance": 8,  # all but the limits of connections
     "notifications": 2,
     "logging": 2,
-    "interfaces": 5,  # network's three keys, usb's two
 }
 
 
@@ -85,9 +85,10 @@ def test_what_is_not_built_is_refused_by_its_name_and_all_else_is_honoured(lab: 
 
 def test_the_documented_site_file_without_what_is_not_built_is_good(lab: Lab):
     content = yaml.safe_load(DOCUMENTED)
-    for section in REFUSED.keys() - {"logging", "interfaces"}:
+    for section in REFUSED.keys() - {"logging", "performance"}:
         del content[section]
-    del content["interfaces"]["network"], content["interfaces"]["usb"]
+    limits = ("connection_timeout", "read_timeout", "max_connections_per_host")
+    content["performance"] = {key: content["performance"][key] for key in limits}
     del content["logging"]["detailed_logging"], content["logging"]["verbose_output"]
     assert lab.problems(MINIMAL, yaml.safe_dump(content)) == []
 
@@ -95,12 +96,6 @@ def test_the_documented_site_file_without_what_is_not_built_is_good(lab: Lab):
 @pytest.mark.parametrize(
     ("batch", "site", "said"),
     [
-        (
-            "",
-            "device_types: {esp32: {interface: network}}",
-            "updates over the network are not built yet; remove the key",
-        ),
-        ("", "device_types: {esp32: {interface: usb}}", "boards that appear as drives are not built yet"),
         ("", "firmware_validation: {validate_signature: true}", "signatures are not checked yet; remove the key"),
         ("", "firmware_validation: {verify_checksum: false}", "checksums are always verified; remove the key, or true"),
         ("", "notifications: {}", "notifications: notifications are not built yet; remove the key"),
@@ -112,11 +107,16 @@ def test_a_key_that_is_not_built_is_refused_in_either_file(lab: Lab, batch, site
     assert said in problems[0]
 
 
+@pytest.mark.parametrize("interface", ["network", "usb"])
+def test_a_type_is_on_the_interface_of_its_family(lab: Lab, interface):
+    (problem,) = lab.problems(MINIMAL, f"device_types: {{esp32: {{interface: {interface}}}}}")
+    assert "device_types.esp32.interface: esp32 boards are on serial lines; say serial, or remove it" in problem
+
+
 @pytest.mark.parametrize("connection", ["{host: 192.168.1.100}", "{mount_point: /media/RPI-RP2}"])
-def test_a_connection_that_is_not_built_is_refused_once(lab: Lab, connection):
-    problems = lab.problems(MINIMAL.replace("{port: /dev/ttyUSB0}", connection))
-    assert len(problems) == 1
-    assert "not built yet" in problems[0]
+def test_a_connection_of_another_family_is_one_mistake(lab: Lab, connection):
+    (problem,) = lab.problems(MINIMAL.replace("{port: /dev/ttyUSB0}", connection))
+    assert "esp32 boards are on serial lines" in problem
 
 
 def test_asking_for_nothing_is_no_mistake(lab: Lab):
@@ -166,7 +166,7 @@ def test_an_unknown_device_type_is_a_mistake_in_the_site_file_too(lab: Lab):
 
 def test_without_a_site_file_the_built_in_types_are_known(lab: Lab):
     (device,) = lab.plan().devices
-    assert device.images[0].address == BUILT_IN_TYPES["esp32"].flash_address
+    assert device.images[0].address == load_driver("esp32").defaults.flash_address
     assert device.flash_baudrate == 921600
 
 
