@@ -33,7 +33,7 @@ from drivers.files import raw
 from drivers.net import Address
 from drivers.ota import images
 from drivers.ota.errors import NoUpdater, UnknownAnswer, quoted, refusal
-from drivers.ota.session import StatusOptions, UpdateSession, UrlPath, boot_failure
+from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, UrlPath, boot_failure
 from drivers.ota.updaters import UPDATERS, UpdaterName, judge
 from drivers.ota.web import Body, Reply, Site, Web, credentials, denied
 from drivers.secrets import Secret
@@ -216,7 +216,7 @@ _CAPABILITIES = Capabilities(
 )
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.
-_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, port=80)
+_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT, port=80)
 
 
 @dataclass(frozen=True)

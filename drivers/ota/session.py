@@ -39,6 +39,7 @@ from drivers.ota.status import Status
 from drivers.ota.web import Reply, Site, Web
 
 FLASH_SIZE = 16 << 20  # bytes; the most that these chips start from. A board that has less refuses what does not fit
+USUAL_SLOT = 0x140000  # bytes for one firmware in 4 MB of flash (arduino-esp32's default.csv)
 _PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
 _POLL_S = 0.25
 _LONGEST_SHOWN = 4000  # characters of the page
@@ -83,6 +84,10 @@ class StatusOptions(Options):
     restart_s: float = Field(
         default=5.0, ge=0, le=120, description="Seconds that the board may take from its OK to its restart."
     )
+
+    @property
+    def how_version_is_told(self) -> str:
+        return "" if self.version_path is not None else "the option `version_path`"
 
 
 class Written(Enum):
