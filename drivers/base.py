@@ -196,6 +196,7 @@ class TypeDefaults:
     flash_address: int | None = None  # where a file goes that has no address of its own
     max_firmware_size: int | None = None
     flash_baudrate: int | None = None
+    rate_is_fixed: bool = False  # by the boot loader: what a site says of its lines in general is not about it
     flash_base: int = 0  # the address of the flash's first byte
     usual_flash: int | None = None  # what the common modules have at least: a virtual twin of that size needs no saying
     port: int | None = None  # of network devices whose protocol has one of its own
@@ -209,6 +210,11 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @property
+    def how_version_is_told(self) -> str:
+        """Empty where the board tells the version that it runs; else the option that is needed for that."""
+        return ""
 
 
 @dataclass(frozen=True)

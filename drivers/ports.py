@@ -127,7 +127,10 @@ class Rfc2217Port(serial.rfc2217.Serial):
                 break
             if not data:
                 break
-            telnet.feed(data)
+            try:
+                telnet.feed(data)
+            except OSError:  # it answers some of what it hears, and the server may be gone meanwhile
+                break
         self._inbox.lose()
 
 

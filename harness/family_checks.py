@@ -143,6 +143,21 @@ def nothing_impossible_is_asked(opened: Opened) -> Iterator[Problem]:
             yield _unverifiable(opened, index, device_type)
 
 
+def versions_can_be_seen(opened: Opened) -> Iterator[Problem]:
+    """A board that does not tell its version can not be required to."""
+    for index, device_type, driver in _families(opened):
+        if not merged(opened.batch, index, "expect", Expect).require_version:
+            continue
+        try:
+            options = driver.options.model_validate(merged_options(opened.batch, opened.site, index))
+        except ValidationError:  # `options_are_known` says so
+            continue
+        if options.how_version_is_told:
+            message = f"{device_type} boards tell their version only with {options.how_version_is_told}"
+            hint = "give it, or set `expect: {require_version: false}`"
+            yield opened.source.problem(("targets", index), message, hint)
+
+
 def _unidentifiable(opened: Opened, index: int, device_type: str) -> Iterator[Problem]:
     for key in ("mac", "serial"):
         if said(opened.batch.targets[index].expected, (key,)) is not None:
@@ -168,4 +183,10 @@ def _unverifiable(opened: Opened, index: int, device_type: str) -> Problem:
     return source.problem(name, message, "set it to false, or update them in a batch of their own")
 
 
-RULES = (interfaces_are_the_drivers, connections_fit, options_are_known, nothing_impossible_is_asked)
+RULES = (
+    interfaces_are_the_drivers,
+    connections_fit,
+    options_are_known,
+    versions_can_be_seen,
+    nothing_impossible_is_asked,
+)

@@ -270,18 +270,18 @@ class Merger:
         return found[1] if found else ()
 
     def _flash_baudrate(self, target: Target, device_type: str) -> int:
-        """A rate that the site says for all of its ports wins over a type's built-in one."""
+        """The nearest of target and type; else the site's general rate, where the type's own is not a lower one."""
         files = overlay(
             DeviceTypeSettings, self.site.device_types.get(device_type), self.batch.device_types.get(device_type)
         )
-        built_in = _defaults_of(device_type)
-        return (
-            target.connection_info.flash_baudrate
-            or files.flash_baudrate
-            or said(self.site, ("interfaces", "serial", "flash_baudrate"))
-            or built_in.flash_baudrate
-            or self._serial("flash_baudrate")
-        )
+        return target.connection_info.flash_baudrate or files.flash_baudrate or self._general_baudrate(device_type)
+
+    def _general_baudrate(self, device_type: str) -> int:
+        defaults = _defaults_of(device_type)
+        general = said(self.site, ("interfaces", "serial", "flash_baudrate"))
+        if defaults.rate_is_fixed:
+            return int(defaults.flash_baudrate or self._serial("flash_baudrate"))
+        return int(min(filter(None, (general, defaults.flash_baudrate)), default=self._serial("flash_baudrate")))
 
     def _limits(self, index: int, expect: Expect) -> Limits:
         said_near = nearest(self.batch, index, "timeout")

@@ -43,7 +43,7 @@ from drivers.ota.arduino_protocol import (
     words,
 )
 from drivers.ota.errors import AccessDenied, quoted, refusal
-from drivers.ota.session import StatusOptions, UpdateSession, boot_failure
+from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, boot_failure
 from drivers.secrets import Secret
 
 SECTOR = 0x1000  # bytes, of the flash that the board writes by itself
@@ -284,7 +284,7 @@ _CAPABILITIES = Capabilities(
 )
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.
-_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, port=3232)
+_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT, port=3232)
 
 
 @dataclass(frozen=True)

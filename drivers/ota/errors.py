@@ -39,6 +39,10 @@ class NoUpdater(DeviceError):
     default_advice = "Nothing was written. Check the options `updater` and `path` against what runs on the board."
 
 
+class UnknownAnswer(ConnectionLost):
+    default_advice = "Check the option `updater` against what runs on the board."
+
+
 # What the Arduino cores' `Update` says (arduino-esp32 Updater.cpp, esp8266/Arduino Updater.cpp), and what it is to us.
 _BY_WORDS: tuple[tuple[str, type[DeviceError]], ...] = (
     ("MD5 parameter", NoUpdater),

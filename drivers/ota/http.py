@@ -32,8 +32,8 @@ from drivers.base import (
 from drivers.files import raw
 from drivers.net import Address
 from drivers.ota import images
-from drivers.ota.errors import NoUpdater, quoted, refusal
-from drivers.ota.session import StatusOptions, UpdateSession, UrlPath, boot_failure
+from drivers.ota.errors import NoUpdater, UnknownAnswer, quoted, refusal
+from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, UrlPath, boot_failure
 from drivers.ota.updaters import UPDATERS, UpdaterName, judge
 from drivers.ota.web import Body, Reply, Site, Web, credentials, denied
 from drivers.secrets import Secret
@@ -184,9 +184,8 @@ class HttpSession(UpdateSession):
         if verdict.refused:
             self._refused()
             raise refusal(verdict.refused)
-        raise ConnectionLost(
-            f"the answer to the upload (HTTP {reply.status}) is none that this updater gives: {quoted(reply.text)}",
-            advice="Check the option `updater` against what runs on the board.",
+        raise UnknownAnswer(
+            f"the answer to the upload (HTTP {reply.status}) is none that this updater gives: {quoted(reply.text)}"
         )
 
     def _is_ours(self, location: str) -> bool:
@@ -217,7 +216,7 @@ _CAPABILITIES = Capabilities(
 )
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.
-_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, port=80)
+_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT, port=80)
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,12 @@ from drivers.base import (
 )
 from drivers.net import Address
 from drivers.ota import status
-from drivers.ota.errors import NoUpdater, translate
+from drivers.ota.errors import NoUpdater, UnknownAnswer, translate
 from drivers.ota.status import Status
 from drivers.ota.web import Reply, Site, Web
 
 FLASH_SIZE = 16 << 20  # bytes; the most that these chips start from. A board that has less refuses what does not fit
+USUAL_SLOT = 0x140000  # bytes for one firmware in 4 MB of flash (arduino-esp32's default.csv)
 _PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
 _POLL_S = 0.25
 _LONGEST_SHOWN = 4000  # characters of the page
@@ -83,6 +84,10 @@ class StatusOptions(Options):
     restart_s: float = Field(
         default=5.0, ge=0, le=120, description="Seconds that the board may take from its OK to its restart."
     )
+
+    @property
+    def how_version_is_told(self) -> str:
+        return "" if self.version_path is not None else "the option `version_path`"
 
 
 class Written(Enum):
@@ -246,20 +251,26 @@ class UpdateSession(ABC):
         self._written = Written.REFUSED
 
     def _decide(self, error: Exception) -> None:
-        """All was sent, and the connection ended without a word: the board restarts, or has thrown it away."""
-        lost = ConnectionLost(
+        """All was sent, and no word came that is known: the board restarts, or has thrown it away."""
+        if self._is_another_firmware_up():
+            self._log("another firmware runs now: the update was taken")
+            return
+        if isinstance(error, UnknownAnswer):
+            raise error
+        raise ConnectionLost(
             "all of the image was sent, but the board closed the connection without a word about it",
             advice="It is tried again. Name the board's status page (`version_path`), which decides such cases.",
-        )
+        ) from error
+
+    def _is_another_firmware_up(self) -> bool:
+        """As the status page says, where there is one."""
         if self._web is None or self._before is None:
-            raise lost from error
+            return False
         self._log("no answer to the upload; the status page decides")
         after = self._page_after_restart(self._link.connect_timeout_s)
-        if not _differ(after, self._before):
-            if after is not None:
-                self._refused()  # the time for a restart is over, and what ran before runs
-            raise lost from error
-        self._log("another firmware runs now: the update was taken")
+        if after is not None and not _differ(after, self._before):
+            self._refused()  # the time for a restart is over, and what ran before runs
+        return _differ(after, self._before)
 
     def _page_after_restart(self, timeout_s: float) -> Status | None:
         """The page once the board has restarted, or can be taken not to; None where none comes."""

@@ -87,7 +87,8 @@ def test_no_retries_are_made_where_they_are_off():
         (None, 230400, 460800, 57600, 230400),
         (None, None, 460800, 57600, 460800),
         (None, None, None, 57600, 57600),
-        (None, None, None, None, 460800),  # the built-in rate of the type
+        (None, None, None, 921600, 460800),  # the built-in rate of the type, which a general one only lowers
+        (None, None, None, None, 460800),
     ],
 )
 def test_the_transfer_rate_comes_from_the_nearest_that_says_one(target, by_type, site_type, site_port, rate):

@@ -40,7 +40,7 @@ from drivers.virtual.spec import BoardSpec
 _APP_AT = 0x10000
 _16_MB = 0x40  # in an image header's byte of flash size and speed
 _ALIGNMENT = 0x10000
-_SHARED_FLASH = 0x180000  # of 4 MB, what arduino-esp32's default.csv leaves to other things than the two applications
+_USUAL_SLOT = 0x140000
 _FACTORY_VERSION = "0.0.0"
 _GZIP = b"\x1f\x8b"
 
@@ -55,9 +55,8 @@ class Running:
 
 
 def slot_size(spec: BoardSpec) -> int:
-    """Bytes for one firmware; of 4 MB flash 0x140000 each, as in arduino-esp32's default.csv."""
-    flash = spec.flash_size or 4 << 20
-    return max(flash - _SHARED_FLASH, flash // 2) // 2 // _ALIGNMENT * _ALIGNMENT
+    """Bytes for one firmware: of 4 MB flash 0x140000, as in arduino-esp32's default.csv. What a spec says is that."""
+    return -(-(spec.flash_size or _USUAL_SLOT) // _ALIGNMENT) * _ALIGNMENT
 
 
 class EspressifBoard(NetworkBoard, ABC):
