@@ -60,8 +60,7 @@ class SmpSession:
     """One board. See `drivers.base.Session` for the contract."""
 
     def __init__(self, link: Link, log: Log) -> None:
-        assert isinstance(link.options, SmpOptions)
-        self._options = link.options
+        self._options = link.options if isinstance(link.options, SmpOptions) else SmpOptions()
         self._chip = link.chip
         self._baudrate = link.flash_baudrate
         self._connect_s = link.connect_timeout_s

@@ -225,6 +225,34 @@ def test_a_cut_in_the_middle_leaves_the_old_firmware_running(bench: Bench, sessi
     console(session, "1.2.0")
 
 
+def test_without_a_status_page_an_upload_that_broke_off_says_nothing_of_those_before_it(bench: Bench, opened: Open):
+    """The board runs a firmware that was judged bad; the way back breaks off. What ran before is not what runs on."""
+    drop = [LineDrop(fault="line-drop", after_bytes=40_000, times=1)]
+    session = opened(version_path=None)
+    session.connect()
+    assert session.installed_version(0) is None
+    bench.set_faults("PLAIN", drop)
+    with pytest.raises(ConnectionLost):
+        session.write([NEW], ignore)
+    session.connect()
+    assert session.revert(None) is True, "nothing was ever sent whole"
+    session.write([NEW], ignore)
+    session.reset()
+    session.connect()
+    bench.set_faults("PLAIN", drop)
+    with pytest.raises(ConnectionLost):
+        session.write([Segment(0, OLD, "backup")], ignore)
+    session.connect()
+    assert session.revert(None) is False
+    later = opened(version_path=None)
+    later.connect()
+    bench.set_faults("PLAIN", drop)
+    with pytest.raises(ConnectionLost):
+        later.write([Segment(0, OLD, "backup")], ignore)
+    later.connect()
+    assert later.revert(None) is False, "who takes a run up again knows nothing of what was written before"
+
+
 def test_a_line_that_drops_is_a_lost_connection_and_the_next_try_succeeds(bench, session: EsphomeSession):
     bench.set_faults("PLAIN", [LineDrop(fault="line-drop", after_bytes=40_000, times=1)])
     with pytest.raises(ConnectionLost):
