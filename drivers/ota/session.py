@@ -34,7 +34,7 @@ from drivers.base import (
 )
 from drivers.net import Address
 from drivers.ota import status
-from drivers.ota.errors import NoUpdater, UnknownAnswer, translate
+from drivers.ota.errors import LinkLost, NoUpdater, UnknownAnswer, translate
 from drivers.ota.status import Status
 from drivers.ota.web import Reply, Site, Web
 
@@ -257,7 +257,7 @@ class UpdateSession(ABC):
             return
         if isinstance(error, UnknownAnswer):
             raise error
-        raise ConnectionLost(
+        raise LinkLost(
             "all of the image was sent, but the board closed the connection without a word about it",
             advice="It is tried again. Name the board's status page (`version_path`), which decides such cases.",
         ) from error
@@ -376,7 +376,7 @@ class UpdateSession(ABC):
 
     def _need_connection(self) -> None:
         if not self._connected:
-            raise ConnectionLost("the session has no board to talk to; connect first")
+            raise LinkLost("the session has no board to talk to; connect first")
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
