@@ -5,7 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from drivers.base import Capabilities, Identity, ImageFacts, Link, Log, Progress, Region, Segment
+from drivers.base import (
+    Capabilities,
+    Driver,
+    Identity,
+    ImageFacts,
+    Interface,
+    Link,
+    Log,
+    Options,
+    Progress,
+    Region,
+    Segment,
+    TypeDefaults,
+)
 
 BLOCK = 0x1000
 SIZE = 4 * BLOCK
@@ -31,6 +44,9 @@ class InstantSession:
         progress(region.size, region.size)
         return bytes(self._flash[region.address : region.end])
 
+    def holds(self, segment: Segment) -> bool:
+        return self._flash[segment.address : segment.region.end] == segment.data
+
     def installed_version(self, address: int) -> str | None:
         return None if self._flash[address] == 0xFF else self._flash[address:].split(b"\n")[0].decode()
 
@@ -41,6 +57,12 @@ class InstantSession:
 
     def reset(self) -> None:
         self._console = b"version: " + (self.installed_version(0) or "none").encode() + b"\n"
+
+    def confirm(self) -> None:
+        """There are no slots."""
+
+    def revert(self, version: str | None) -> bool:  # noqa: ARG002
+        return False
 
     def read_console(self, timeout_s: float) -> bytes:  # noqa: ARG002  (whatever comes is there at once)
         said, self._console = self._console, b""
@@ -58,14 +80,20 @@ class InstantSession:
 
 class InstantDriver:
     device_type = "instant"
+    interface = Interface.SERIAL
+    defaults = TypeDefaults()
+    options = Options
     capabilities = Capabilities(can_read_back=True, can_hash=True, can_reset=True)
     erase_block = hash_block = BLOCK
 
     def open(self, link: Link, log: Log) -> InstantSession:  # noqa: ARG002
         return InstantSession(link.port)
 
-    def inspect(self, segment: Segment) -> ImageFacts:
-        return ImageFacts(chip="instant", version=segment.data.split(b"\n")[0].decode())
+    def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
+        return (Segment(address or 0, data, name),)
+
+    def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
+        return ImageFacts(chip="instant", version=segments[0].data.split(b"\n")[0].decode())
 
     def matches(self, wanted: str, identity: Identity) -> bool:
         return wanted == identity.chip
@@ -77,4 +105,4 @@ class InstantDriver:
         return "no firmware" if "version: none" in console else None
 
 
-DRIVER = InstantDriver()
+DRIVER: Driver = InstantDriver()

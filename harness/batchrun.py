@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from drivers.virtual.client import Bench, BenchError
 from drivers.virtual.spec import BenchSpec
 from harness import runs
 from harness.batch import BatchFileError
+from harness.clock import Clock
 from harness.config import SITE_FILE
+from harness.control import Control
 from harness.journal import JournalBusy
 from harness.plan import Overrides, load_plan
 from harness.run_log import RunLog
@@ -33,6 +35,7 @@ class BatchRun:
     run_folder: RunFolder | None = None
     bench: Bench | None = None
     resumed: bool = False
+    clock: Clock = field(default_factory=Clock.by_the_wall)
 
     @property
     def folder(self) -> RunFolder:
@@ -87,6 +90,10 @@ def _resumed(config: pytest.Config, path: Path) -> BatchRun:
         raise pytest.UsageError(f"--resume: {error}") from error
     if plan.batch_file != path:
         raise pytest.UsageError(f"--resume: run {folder.run_id} is one of {plan.batch_file}")
+    if not path.exists():  # each of xdist's workers would end at once, and pytest by an internal error
+        raise pytest.UsageError(
+            f"--resume: {path} is gone. pytest needs a file of that name, of which nothing will be read: touch {path}"
+        )
     return BatchRun(path, plan, worker="main", run_folder=folder, resumed=True)
 
 
@@ -124,7 +131,8 @@ def start(config: pytest.Config) -> Started:
     run = run_of(config)
     try:
         folder = run.run_folder or runs.create(run.plan.runs_dir, run.batch_file)
-        log = RunLog(folder)
+        log = RunLog(folder, run.clock)
+        Control(folder.control).clear()
         folder.check_images(run.plan) if run.resumed else folder.keep_images(run.plan)
         planned = run.plan if run.resumed else run.plan.left_by(_left_half_written(run.plan))
         bench = _start_bench(planned, config.rootpath, keep=run.resumed)
@@ -177,10 +185,12 @@ def join(config: pytest.Config, workerinput: dict[str, object]) -> None:
     if plan.computed_digest() != workerinput["batch_flash_digest"]:
         raise pytest.UsageError(f"{folder.plan_file} is not the plan of this run")
     config.option.maxfail = 0  # the controller counts; pytest would end this worker, and xdist the others
-    config.stash[_KEY] = BatchRun(Path(plan.batch_file), plan, str(workerinput["workerid"]), folder)
+    clock = Clock(float(str(workerinput["batch_flash_clock"])))
+    config.stash[_KEY] = BatchRun(Path(plan.batch_file), plan, str(workerinput["workerid"]), folder, clock=clock)
 
 
 def describe_to_worker(run: BatchRun, workerinput: dict[str, object]) -> None:
     """On the controller: what `join` needs."""
     workerinput["batch_flash_run"] = str(run.folder.path)
     workerinput["batch_flash_digest"] = run.plan.digest
+    workerinput["batch_flash_clock"] = run.clock.ahead_s

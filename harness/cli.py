@@ -6,6 +6,7 @@ import click
 
 from harness.commands.bench import bench
 from harness.commands.check import check
+from harness.commands.discover import discover_command
 from harness.commands.history import history
 from harness.commands.orders import approve, cancel
 from harness.commands.quarantine import quarantine
@@ -24,6 +25,7 @@ main.add_command(approve)
 main.add_command(bench)
 main.add_command(cancel)
 main.add_command(check)
+main.add_command(discover_command)
 main.add_command(history)
 main.add_command(quarantine)
 main.add_command(runs)

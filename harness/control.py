@@ -41,6 +41,11 @@ class Control:
             return None
         return who or "somebody"
 
+    def clear(self) -> None:
+        """What was ordered of a run that had ended, or was killed, before it heard of it says nothing of this one."""
+        for order in Order:
+            self.take(order)
+
 
 def _user() -> str:
     try:

@@ -73,9 +73,8 @@ def register(config: pytest.Config, run: BatchRun) -> None:
         state = RunState(started.run, started.log)
         controller = Controller(config, started, state)
         config.pluginmanager.register(controller, "batch-flash-controller")
-        config.pluginmanager.register(
-            HtmlReport(state.record, lambda nodeid: _device_of(state, nodeid)), "batch-flash-html"
-        )
+        html = HtmlReport(state.record, lambda nodeid: _device_of(state, nodeid), controller.complain)
+        config.pluginmanager.register(html, "batch-flash-html")
 
 
 def _device_of(state: RunState, nodeid: str) -> DeviceRecord | None:
@@ -94,8 +93,9 @@ class Controller:
         self._state = state
         self._maxfail: int = config.stash[_MAXFAIL]
         self._failures = 0
-        self._since = time.time()
+        self._since = started.run.clock()
         self._nodes: list[WorkerController] = []
+        self._alive: set[str] = set()  # the workers that are up, or coming up
         self._node_of: dict[str, object] = {}
         self._unwritten: list[str] = []
         self._unsaid: list[str] = []
@@ -103,6 +103,7 @@ class Controller:
         self._stop_requests = StopRequests(self._stop)
         self._quarantined = self._enter_in_ledger()
         self._steering = Steering(started.run, state, started.log, self._quarantined, self._say, self._on_beat)
+        self._scheduler = DeviceScheduling(self._steering)
         self._heartbeat = Heartbeat(self._beat)
 
     def _enter_in_ledger(self) -> dict[str, str]:
@@ -119,7 +120,15 @@ class Controller:
     def pytest_configure_node(self, node: WorkerController) -> None:
         batchrun.describe_to_worker(self._run, node.workerinput)
         self._nodes.append(node)
+        self._alive.add(node.gateway.id)
         self._heartbeat.start()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
+        """One that died is replaced, and xdist sees to it; those that end of themselves may leave nobody behind."""
+        self._alive.discard(node.gateway.id)
+        if error is None and not self._alive:
+            self._scheduler.has_workers = False
 
     def _beat(self) -> None:
         """On the heartbeat's thread: `DeviceScheduling.remove_pending_tests_from_node` is called for it, on ours."""
@@ -136,11 +145,16 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self) -> DeviceScheduling:
-        return DeviceScheduling(self._steering)
+        return self._scheduler
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+    def pytest_xdist_node_collection_finished(self, node: WorkerController, ids: Sequence[str]) -> None:
         take_off(ids)
+        if not self._scheduler.accepts(ids):
+            worker = node.gateway.id
+            self._say(
+                f"{worker} has collected other devices, or in another order, than the first worker: it is not used"
+            )
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: DeviceScheduling) -> None:
@@ -197,7 +211,8 @@ class Controller:
             time.sleep(_POLL_S)
 
     def _is_working(self) -> bool:
-        alive = {node.gateway.id for node in self._nodes if not node.channel.isclosed()}
+        # Not `channel.isclosed()`, which stays False when the process at the other end has died.
+        alive = {node.gateway.id for node in self._nodes if node.gateway.hasreceiver()}
         return any(device.worker in alive for device in self._state.record().with_outcome(Outcome.RUNNING))
 
     # The items' reports
@@ -219,7 +234,7 @@ class Controller:
         reporter._show_progress_info = False  # its percentage would be written into ours
         writer = self._config.get_terminal_writer()
         journals = {d.device_id: self._run.folder.journal(d.device_id) for d in self._state.record().devices}
-        live = LiveView(journals, len(journals), writer._file, writer.hasmarkup, since=self._since)
+        live = LiveView(journals, len(journals), writer._file, writer.hasmarkup, self._run.clock, self._since)
         live.start()
         return live
 
@@ -267,6 +282,8 @@ class Controller:
             self._let_running_devices_end()
         self._stop_requests.restore()
         self._end_workers()
+        if self._state.interrupted:  # by the second signal, say, before anybody had heard of the first
+            self._steering.halt(self._state.interrupted)
         self._heartbeat.stop()
         if self._live is not None:
             self._live.stop()
@@ -292,7 +309,7 @@ class Controller:
 
     def _why_open(self, device_id: str) -> str:
         if self._state.interrupted or self._steering.finished:
-            return self._state.interrupted or self._steering.reason(device_id)
+            return self._steering.reason(device_id) or self._state.interrupted
         return "no worker process was left for it" if self._steering.begun else "the run ended before it"
 
     def _exit_status(self, session: pytest.Session, record: RunRecord) -> int:
@@ -339,8 +356,17 @@ class Controller:
                 self._unwritten.append(f"{name} was not written: {error}")
         if self._log.fault:
             self._unwritten.append(self._log.fault)
+        self._fail_if_unwritten(session)
+
+    def _fail_if_unwritten(self, session: pytest.Session) -> None:
+        """Whoever waits for the report must not see a success."""
         if self._unwritten and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED  # whoever waits for the report must not see a success
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def complain(self, session: pytest.Session, what: str) -> None:
+        """A report could not be written."""
+        self._unwritten.append(what)
+        self._fail_if_unwritten(session)
 
     def _close_ledger(self, record: RunRecord) -> None:
         self._unsaid += history.close(self._run.plan, record, self._steering.killers)

@@ -42,7 +42,7 @@ def device(request: pytest.FixtureRequest, device_plan: DevicePlan) -> Iterator[
     driver = drivers.load_driver(device_plan.device_type)
     images = run.folder.images(device_plan)
     # A run that is resumed may find workers of a killed one, which execnet ends within 15 s.
-    with Journal(run.folder.journal(device_plan.device_id), wait_s=_LAST_WRITER_S) as journal:
+    with Journal(run.folder.journal(device_plan.device_id), run.clock, _LAST_WRITER_S) as journal:
         found = device_record(run.folder, device_plan)
         previous = run.folder.previous(device_plan)
         yield Device(device_plan, driver, images, journal, run.folder.run_id, found, run.plan.log_level, previous)

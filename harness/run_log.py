@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from typing import Any
 
 from harness.journal import Journal, Kind
@@ -12,8 +14,8 @@ from harness.runs import RunFolder
 class RunLog:
     """Open from the run's start to its end. Raises `JournalBusy` where another controller holds it, `OSError`."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._journal = Journal(folder.run_journal)
+    def __init__(self, folder: RunFolder, clock: Callable[[], float] = time.time) -> None:
+        self._journal = Journal(folder.run_journal, clock)
         self.fault = ""
         """What kept the last events from being written, in words."""
         try:

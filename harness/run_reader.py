@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from harness.journal import Event, Kind, read
-from harness.record import DeviceRecord, RunNote, RunRecord, fold, settle
+from harness.record import DeviceRecord, Outcome, RunNote, RunRecord, fold, settle
 from harness.rollout.state import RolloutState
 from harness.runs import RunFolder
 from harness.snapshot import DevicePlan, Plan
@@ -77,14 +77,18 @@ def run_record(folder: RunFolder, plan: Plan, *, is_live: bool) -> RunRecord:
     """The run as it is now. One that neither ended nor is live was cut short: its devices are settled so."""
     facts = run_facts(folder)
     devices = (device_record(folder, device) for device in plan.devices if is_chosen(facts, device.device_id))
-    if not is_live:
-        devices = (_settled(facts, device) for device in devices)
-    return with_devices(folder, plan, facts, tuple(devices))
+    told = (_not_yet(device) if is_live else _settled(facts, device) for device in devices)
+    return with_devices(folder, plan, facts, tuple(told))
 
 
 def is_chosen(facts: RunFacts, device_id: str) -> bool:
     """Whether a device is part of the run; -k and the like leave others out."""
     return facts.chosen is None or device_id in facts.chosen
+
+
+def _not_yet(device: DeviceRecord) -> DeviceRecord:
+    waits = device.outcome is Outcome.NOT_RUN and not device.reason
+    return replace(device, reason="the run is still going on") if waits else device
 
 
 def _settled(facts: RunFacts, device: DeviceRecord) -> DeviceRecord:

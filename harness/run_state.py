@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +13,8 @@ from harness.run_log import RunLog
 from harness.run_reader import blank, is_chosen, run_facts, with_devices
 from harness.snapshot import DevicePlan
 
+_DIED = "its worker process died"
+
 
 class RunState:
     """One run, from its start. `record` may be asked for at any time; it is final once `end` was called."""
@@ -24,7 +25,7 @@ class RunState:
         self._plans = {device.device_id: device for device in run.plan.devices}
         self._facts = run_facts(run.folder)
         self._ended: float | None = None
-        self._why_open: Mapping[str, str] = {}
+        self._why_open: dict[str, str] = {}
         self._read: dict[str, tuple[Follower, DeviceRecord]] = {}
         self._crashed: set[str] = set()
         self._endings: dict[str, Event] = {}
@@ -33,7 +34,7 @@ class RunState:
 
     def choose(self, device_ids: Sequence[str]) -> tuple[str, ...]:
         """These are part of the run, -k and the like have left the others out; a run that goes on has chosen before."""
-        chosen = self._facts.chosen or tuple(device_ids)
+        chosen = tuple(device_ids) if self._facts.chosen is None else self._facts.chosen
         self._facts = replace(self._facts, chosen=chosen)
         return chosen
 
@@ -56,7 +57,7 @@ class RunState:
 
     def said(self, device_id: str, ending: Mapping[str, object]) -> None:
         """What the item's report said of its end: its journal may have missed it, on a full disk or before it began."""
-        self._endings[device_id] = Event(time.time(), Kind.ENDED, ending)
+        self._endings[device_id] = Event(self._run.clock(), Kind.ENDED, ending)
 
     def has_spoken(self, device_id: str) -> bool:
         """Whether the device's item has reported, be it only that it was skipped."""
@@ -66,7 +67,8 @@ class RunState:
         """The session is over: whatever has no end now will not get one. `reason` says why, of each device."""
         open_ends = self.record().with_outcome(Outcome.NOT_RUN, Outcome.RUNNING)
         self._why_open = {each.device_id: each.reason or reason(each.device_id) for each in open_ends}
-        self._ended = time.time()
+        self._why_open |= dict.fromkeys(self._crashed, _DIED)
+        self._ended = self._run.clock()
         self._log.tell(Kind.RUN_ENDED, interrupted=self.interrupted, why_open=self._why_open)
 
     def record(self) -> RunRecord:
@@ -84,7 +86,7 @@ class RunState:
         if record.outcome in (Outcome.RUNNING, Outcome.NOT_RUN) and device_id in self._endings:
             record = fold(record, [self._endings[device_id]])
         if device_id in self._crashed:
-            return settle(record, "its worker process died", self._ended)
+            return settle(record, _DIED, self._ended)
         if self._ended is not None:
             return settle(record, self._why_open.get(device_id, ""), self._ended)
         return record

@@ -5,7 +5,7 @@ runs/<id>/plan.json              what was asked for; nothing changes it once the
           devices/<device>.jsonl the journals, run.jsonl that of the run as a whole
           control/               what a running run is told: cancel, approve
           report.html  junit.xml  report.json
-runs/latest                      a link to the newest run
+runs/latest                      a link to the newest run, the one that was begun or resumed last
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from harness.snapshot import DevicePlan, Plan, PlannedImage
 
 LAST = "last"
 """The name of the newest run."""
+_LATEST = "latest"
+"""A link to the run that was begun or resumed last."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class RunFolder:
         """`runs/latest` points here from now on. Raises `OSError`."""
         link = self.path.parent / f".latest-{os.getpid()}"
         link.symlink_to(self.path.name)
-        link.replace(self.path.parent / "latest")
+        link.replace(self.path.parent / _LATEST)
 
     def load_plan(self) -> Plan:
         """Raises `UnreadablePlan`."""
@@ -119,10 +121,15 @@ class UnreadablePlan(Exception):
 
 
 def known(runs_dir: Path) -> list[RunFolder]:
-    """The runs of a folder that have begun, the newest first."""
+    """The runs of a folder that have begun, the newest first: what `latest` points to, then as their names say."""
     if not runs_dir.is_dir():
         return []
-    folders = sorted((path for path in runs_dir.iterdir() if not path.is_symlink()), reverse=True)
+    newest = (runs_dir / _LATEST).resolve().name  # a clock that was set back, or two runs in one second, would hide it
+    folders = sorted(
+        (path for path in runs_dir.iterdir() if not path.is_symlink()),
+        key=lambda path: (path.name == newest, path.name),
+        reverse=True,
+    )
     return [folder for folder in map(RunFolder, folders) if folder.plan_file.exists()]
 
 

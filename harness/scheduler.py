@@ -61,6 +61,8 @@ class DeviceScheduling:
         self._starts: dict[int, Start] = {}  # the same the other way round
         self._others: deque[int] = deque()  # items that are no device's; they start when there is a worker
         self._running: dict[Node, int | None] = {}  # of the nodes that may work; None: idle
+        self.has_workers = True
+        """False once the last one has gone and none is to come: xdist would end the session by an internal error."""
 
     @property
     def nodes(self) -> list[Node]:
@@ -78,7 +80,7 @@ class DeviceScheduling:
 
     @property
     def tests_finished(self) -> bool:
-        return self.collection_is_completed and not self.has_pending
+        return not self.has_workers or (self.collection_is_completed and not self.has_pending)
 
     def add_node(self, node: Node) -> None:
         self._nodes.append(node)
@@ -87,10 +89,14 @@ class DeviceScheduling:
         """A worker whose items are not the first one's is sent home: items travel as bare indices."""
         if self._collection is None:
             self._begin(tuple(collection))
-        if self._collection == tuple(collection):
+        if self.accepts(collection):
             self._running[node] = None
         else:
             node.shutdown()
+
+    def accepts(self, collection: Sequence[str]) -> bool:
+        """Whether a worker with these items can be used."""
+        return self._collection in (None, tuple(collection))
 
     def _begin(self, collection: tuple[str, ...]) -> None:
         self._collection = collection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -87,7 +86,7 @@ class Steering:
 
     def ready(self) -> Sequence[Start]:
         self._obey_signal()
-        ready = self._rollout.ready(time.time()) if self.begun else ()
+        ready = self._rollout.ready(self._run.clock()) if self.begun else ()
         self._tell()
         return ready
 
@@ -96,11 +95,11 @@ class Steering:
             self.halt(self.stop_asked)
 
     def started(self, start: Start) -> None:
-        self._rollout.started(start, time.time())
+        self._rollout.started(start, self._run.clock())
         self._tell()
 
     def ended(self, start: Start) -> None:
-        now = time.time()
+        now = self._run.clock()
         if start.action is Action.RESTORE:
             self._rollout.restore_ended(start.device_id, now)
         else:
@@ -113,7 +112,9 @@ class Steering:
 
     def lost(self, start: Start) -> None:
         if self.may_run_again(start.device_id):
-            self._rollout.lost(start.device_id, time.time())
+            device = self._state.device(start.device_id)
+            is_written = device is None or device.was_written
+            self._rollout.lost(start.device_id, self._run.clock(), is_written=is_written)
             self._tell()
         else:
             self.ended(start)
@@ -137,7 +138,7 @@ class Steering:
         """Nothing more is started; what is running goes on to its end."""
         self._halt_asked = self._halt_asked or reason
         if self.begun:
-            self._rollout.halt(reason, time.time())
+            self._rollout.halt(reason, self._run.clock())
             self._tell()
 
     def attend(self) -> None:
@@ -151,7 +152,7 @@ class Steering:
             self.halt(self._state.interrupted)
         if who := self._control.take(Order.APPROVE):
             self._say(f"approved by {who}")
-            self._rollout.approve(time.time())
+            self._rollout.approve(self._run.clock())
             self._tell()
 
     def reason(self, device_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the run to end well, the second ends it.
+"""Ctrl-C, SIGTERM and the end of the terminal: the first asks the run to end well, the second ends it.
 
 After the first nothing new is started, and what is being written is finished or restored: the workers take no notice of
 the signals, the controller starts no further device. After the second pytest ends at once; what was cut short is named.
@@ -6,11 +6,14 @@ the signals, the controller starts no further device. After the second pytest en
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
-_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the end of its terminal"}
 
 
 def leave_signals_to_controller() -> None:
@@ -26,6 +29,7 @@ class StopRequests:
         self._on_first = on_first
         self.asked = False
         self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._on_terminal = [fd for fd in (sys.__stdout__, sys.__stderr__) if fd is not None and fd.isatty()]
 
     def listen(self) -> None:
         for number, before in self._before.items():
@@ -37,8 +41,18 @@ class StopRequests:
             signal.signal(number, before)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.asked:
+        if number == signal.SIGHUP:
+            self._leave_terminal()
+            if self.asked:  # the kernel and the shell both tell of it, and nobody has asked twice
+                return
+        elif self.asked:
             self.restore()
             raise KeyboardInterrupt
         self.asked = True
         self._on_first(_SIGNALS[signal.Signals(number)])
+
+    def _leave_terminal(self) -> None:
+        """From now on each write to it would fail, in the middle of whatever the run still has to do."""
+        with Path(os.devnull).open("w") as nowhere:
+            for stream in self._on_terminal:
+                os.dup2(nowhere.fileno(), stream.fileno())

@@ -142,8 +142,8 @@ def _say(answer: Answer) -> None:
 
 def main() -> int:
     """What the client starts: spec on stdin, answers on stdout; 1 when the bench could not start."""
-    # The terminal's Ctrl-C reaches the whole process group: the owner decides when its bench ends, by closing stdin.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # The terminal's signals reach the whole process group: the owner decides when its bench ends, by closing stdin.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as unbuffered:  # the rest is the event loop's
         line = unbuffered.readline()

@@ -66,6 +66,11 @@ def chips() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_BUILT_IN, *sorted(_third_party()))))
 
 
+def relatives(chip: str) -> tuple[str, ...]:
+    """The chips whose virtual boards the same module makes; none of a chip that is not known."""
+    return tuple(other for other, module in _BUILT_IN.items() if module == _BUILT_IN.get(chip))
+
+
 @cache
 def _third_party() -> Mapping[str, MakeStation]:
     return {point.name: cast("MakeStation", point.load()) for point in entry_points(group=ENTRY_POINT_GROUP)}

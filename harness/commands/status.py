@@ -26,7 +26,8 @@ def status(run: str, as_json: bool, site: Path | None) -> None:
     """Show RUN: a run's id, a part of it that no other has, or `last` (the default)."""
     folder = the_run(run, site)
     is_live = is_being_written(folder.run_journal)
-    record = run_record(folder, plan_of(folder), is_live=is_live)
+    plan = plan_of(folder)
+    record = run_record(folder, plan, is_live=is_live)
     if as_json:
         click.echo(json.dumps({"live": is_live, **json_report.as_json(record)}, indent=1))
         return
@@ -35,7 +36,7 @@ def status(run: str, as_json: bool, site: Path | None) -> None:
     click.echo(f"run {record.run_id}: {record.batch_name} to {record.version}: {going_on}")
     for line in [*_active(record), *(line.text for line in summary_lines(record))]:
         click.echo(line)
-    if not is_live and _is_unfinished(record):
+    if not is_live and _is_unfinished(record, restores=plan.rollout.restore):
         click.echo(f"go on with it: pytest {record.batch_file} --resume {record.run_id}")
 
 
@@ -52,7 +53,11 @@ def _doing(device: DeviceRecord) -> str:
     return f"{words.phase_name(phase)}{share}"
 
 
-def _is_unfinished(record: RunRecord) -> bool:
-    """Whether a resumed run would have something to do."""
+def _is_unfinished(record: RunRecord, *, restores: bool) -> bool:
+    """Whether a resumed run would have something to do. `restores`: a failed rollout is taken back."""
+    if record.emergencies:
+        return True
+    if record.rollout.failed:
+        return restores and bool(record.with_outcome(Outcome.UPDATED))
     cut_short = record.ended is None or bool(record.interrupted)
-    return bool(record.emergencies) or (cut_short and bool(record.with_outcome(Outcome.NOT_RUN)))
+    return cut_short and bool(record.with_outcome(Outcome.NOT_RUN))

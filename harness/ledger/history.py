@@ -84,6 +84,17 @@ def standing(session: Session, device_ids: Iterable[str]) -> dict[str, Standing]
     }
 
 
+def device_ids(session: Session, serials: Iterable[str]) -> dict[str, str]:
+    """What the newest run called the board with each of these serial numbers or MACs, rehearsals aside."""
+    query = (
+        select(DeviceRow.serial, DeviceRow.device_id)
+        .join(DeviceRow.run)
+        .where(DeviceRow.serial.in_(list(serials)), RunRow.rehearsal.is_(False))
+        .order_by(RunRow.started, RunRow.run_id, DeviceRow.position)
+    )
+    return {serial: device_id for serial, device_id in session.execute(query) if serial}
+
+
 def runs(session: Session, limit: int | None) -> list[RunSummary]:
     """The newest first."""
     return _summaries(session, true(), limit)

@@ -53,6 +53,11 @@ class Ledger:
         with self._reading() as session:
             return history.standing(session, device_ids)
 
+    def device_ids(self, serials: Iterable[str]) -> dict[str, str]:
+        """What the newest run called the board with each of these serial numbers or MACs, rehearsals aside."""
+        with self._reading() as session:
+            return history.device_ids(session, serials)
+
     def run(self, run_id: str) -> RunRecord | None:
         """A run with all that is kept of its devices: everything but log and console. None when it is not known."""
         with self._reading() as session:

@@ -8,7 +8,7 @@ each device, whether it was begun several times or sent no report at all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Generator, MutableSequence, Sequence
 from html import escape
 from typing import Any
 
@@ -32,11 +32,20 @@ _RESULTS = {
 
 
 class HtmlReport:
-    """A pytest plugin of the controller. `run` returns the record as it is now, `device_of` a node id's device."""
+    """A pytest plugin of the controller. `run` returns the record as it is now, `device_of` a node id's device.
 
-    def __init__(self, run: Callable[[], RunRecord], device_of: Callable[[str], DeviceRecord | None]) -> None:
+    `complain` is told when the page could not be written.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[], RunRecord],
+        device_of: Callable[[str], DeviceRecord | None],
+        complain: Callable[[pytest.Session, str], None],
+    ) -> None:
         self._run = run
         self._device_of = device_of
+        self._complain = complain
         self._page: Any = None  # pytest-html's ReportData
 
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -98,6 +107,14 @@ class HtmlReport:
         )
         for result, counted in self._page.outcomes.items():
             counted["value"] = rows[result]
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """pytest-html writes its page in there; a full disk must not take the terminal's summary along."""
+        try:
+            yield
+        except OSError as error:
+            self._complain(session, f"{session.config.option.htmlpath} was not written, or not wholly: {error}")
 
 
 def _one(entries: Sequence[dict[str, Any]], run: RunRecord, device: DeviceRecord, scale_s: float) -> dict[str, Any]:

@@ -122,17 +122,19 @@ class Project:
     def store(self) -> Store:
         return Store(self.path / "store")
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A run in the background, in a process group of its own."""
+    def start(self, *arguments: str, terminal: int | None = None) -> subprocess.Popen[str]:
+        """A run in the background, in a process group of its own; on that terminal (a descriptor), or on a pipe."""
+        # What runs under nohup, as the tests themselves may, has SIGHUP ignored, and every run would inherit that.
+        on_terminal = ("setsid", "--ctty", "env", "--default-signal=HUP") if terminal is not None else ()
         return subprocess.Popen(
             # Hypothesis' plugin imports all of Hypothesis at the end of every worker: a second of CPU each
-            [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", *arguments],
+            [*on_terminal, sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", *arguments],
             cwd=self.path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL if terminal is None else terminal,
+            stdout=subprocess.PIPE if terminal is None else terminal,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            start_new_session=terminal is None,
             env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
         )
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from harness.journal import Kind, read
+from harness.ledger import Ledger
+from harness.run_reader import run_facts, run_record
 from harness.runs import RunFolder
 from tests.e2e.project import Project, Result
 
@@ -101,6 +106,8 @@ def test_a_device_at_which_two_workers_die_is_left_alone_named_and_in_quarantine
     assert result.folder.html.read_text().count("ESP32_002") > 1
     block = result.output[result.output.index("BOARDS IN AN UNKNOWN STATE") :]
     assert "ESP32_002" in block
+    later = run_record(result.folder, result.folder.load_plan(), is_live=False)
+    assert [each.reason for each in later.emergencies] == ["its worker process died during flash"]
     suite = next(ET.parse(project.path / "pytest-junit.xml").getroot().iter("testsuite"))
     assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
     assert "ESP32_002 is in quarantine from now on" in result.output
@@ -144,6 +151,60 @@ def test_the_first_signal_starts_no_further_board_and_finishes_those_that_are_be
     assert "the run was stopped by" in skipped.get("message")
 
 
+def test_a_board_in_quarantine_is_not_said_to_have_been_kept_from_starting_by_a_signal(project: Project):
+    ledger = project.path / "runs" / "ledger.sqlite"
+    ledger.parent.mkdir()
+    Ledger(ledger).quarantine("ESP32_004", "an-earlier-run", "it smokes", 0.0)
+    process = start(project, "-n", "2", times=1)
+    os.killpg(process.pid, signal.SIGTERM)
+    result = finish(project, process)
+    assert result.returncode == 2, result.output
+    assert result.device("ESP32_004")["reason"].startswith("in quarantine: it smokes")
+
+
+def start_in_a_terminal(project: Project) -> tuple[subprocess.Popen[str], int]:
+    """The same as `start`, with the end of its terminal that a person looks at; closing it closes the terminal."""
+    project.write_batch(boards=BOARDS, faults={"ESP32_002": [{"fault": "slow-erase", "seconds": 6, "times": 1}]})
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    process = project.start("fleet.yaml", "-n", "2", terminal=theirs)
+    os.close(theirs)
+    wait_until(lambda: look_at(ours) and phase_of(project, "ESP32_002") == "flash", process)
+    return process, ours
+
+
+def look_at(terminal: int) -> bool:
+    """What nobody reads would fill it, and then hold up the run."""
+    with suppress(BlockingIOError):
+        os.read(terminal, 1 << 16)
+    return True
+
+
+def test_a_terminal_that_is_closed_cuts_no_write(project: Project):
+    process, terminal = start_in_a_terminal(project)
+    os.close(terminal)
+    result = Result(process.wait(timeout=120), "", project)
+    assert result.returncode == 2
+    outcomes = result.outcomes()
+    assert outcomes["ESP32_002"] == "updated"
+    assert outcomes["ESP32_004"] == "not-run"
+    assert result.device("ESP32_004")["reason"] == "the run was stopped by the end of its terminal"
+    assert project.flash("ESP32_002") == project.new_flash("ESP32_002")
+    assert set(junit_cases(result)) == set(BOARDS)
+    assert result.folder.html.exists()
+
+
+def test_a_terminal_that_is_closed_after_ctrl_c_is_no_second_one(project: Project):
+    process, terminal = start_in_a_terminal(project)
+    os.killpg(process.pid, signal.SIGINT)
+    folder = RunFolder(project.path / "runs" / "latest")
+    wait_until(lambda: look_at(terminal) and run_facts(folder).rollout.halted, process)
+    os.close(terminal)
+    result = Result(process.wait(timeout=120), "", project)
+    assert result.returncode == 2
+    assert result.outcomes()["ESP32_002"] == "updated"
+
+
 def test_the_second_ctrl_c_leaves_all_reports_and_names_the_board_that_was_being_written(project: Project):
     process = start(project, "-n", "2")
     wait_until(lambda: ended(project, "ESP32_001"), process)
@@ -183,6 +244,15 @@ def test_after_x_the_boards_that_are_being_written_are_finished_and_no_other_is_
     assert junit_cases(result)["ESP32_004"].find("skipped").get("message") == "the run was stopped by -x"
 
 
+BROKEN_BY_A_DEATH = """
+pytest_plugins = ["harness.plugin"]
+
+def pytest_testnodedown(error):
+    if error:
+        raise RuntimeError("the lab's dashboard is down")
+"""
+
+
 BROKEN_HOOK = """
 pytest_plugins = ["harness.plugin"]
 
@@ -190,6 +260,69 @@ def pytest_runtest_logreport(report):
     if "ESP32_001" in report.nodeid and report.when == "call" and hasattr(report, "node"):
         raise RuntimeError("the lab's dashboard is down")
 """
+
+
+def test_a_fault_of_the_controller_does_not_wait_for_a_worker_that_is_dead(project: Project):
+    (project.path / "conftest.py").write_text(BROKEN_BY_A_DEATH)
+    process = start(project, "-n", "2", times=2)
+    os.kill(worker_of(project, "ESP32_002"), signal.SIGKILL)
+    result = finish(project, process)
+    assert result.returncode == 3, result.output
+    assert result.outcomes()["ESP32_002"] == "emergency"
+    assert "ESP32_002" in result.output[result.output.index("BOARDS IN AN UNKNOWN STATE") :]
+
+
+SHUFFLED = """
+import os
+import random
+
+pytest_plugins = ["harness.plugin"]
+
+def pytest_collection_modifyitems(items):
+    random.Random(os.getpid()).shuffle(items)
+"""
+
+
+def test_workers_that_collect_in_different_orders_flash_no_wrong_board_and_leave_no_device_untold(project: Project):
+    boards = tuple(f"ESP32_{n:03}" for n in range(1, 9))  # two orders of eight are alike once in 40,000 times
+    (project.path / "conftest.py").write_text(SHUFFLED)
+    project.write_batch(boards=boards, faults={board: [{"fault": "slow-erase", "seconds": 6}] for board in boards})
+    process = project.start("fleet.yaml", "-n", "2")
+    wait_until(lambda: "flash" in [phase_of(project, board) for board in boards], process)
+    first = next(board for board in boards if phase_of(project, board) == "flash")
+    os.kill(worker_of(project, first), signal.SIGKILL)
+    result = finish(project, process)
+    assert result.returncode == 1, result.output
+    assert "INTERNALERROR" not in result.output
+    assert "has collected other devices, or in another order, than the first worker: it is not used" in result.output
+    assert result.outcomes() == {board: "emergency" if board == first else "not-run" for board in boards}
+    for board in set(boards) - {first}:
+        assert result.device(board)["reason"] == "no worker process was left for it"
+
+
+DISK_FULL_AT_THE_END = """
+import resource
+import pytest
+
+pytest_plugins = ["harness.plugin"]
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    return (yield)
+"""
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_the_last_words_and_no_success(project: Project):
+    (project.path / "conftest.py").write_text(DISK_FULL_AT_THE_END)
+    project.write_batch(boards=BOARDS[:2])
+    result = project.run("fleet.yaml", "-n", "2")
+    assert result.returncode == 1, result.output
+    assert "Traceback" not in result.output
+    assert "boards: 2 on 1.2.0 (updated)" in result.output
+    for name in ("report.html", "report.json", "junit.xml"):
+        assert re.search(rf"{name} was not written.*File too large", result.output), name
 
 
 def test_a_hook_of_the_lab_that_fails_cuts_no_write(project: Project):

@@ -81,7 +81,11 @@ def test_firmware_that_does_not_start_is_taken_back_where_the_boot_loader_does(p
 
 def test_firmware_that_does_not_start_is_an_emergency_where_nothing_goes_back(project: Project):
     write_batch(project, firmware.build_app("esp32", "demo", NEW, behaviour=Behaviour.ABORT))
-    site = {"performance": {"connection_timeout": 1}, "interfaces": {"network": {"timeout": 3}}, "rollback_settings": {"rollback_timeout": 8}}
+    site = {
+        "performance": {"connection_timeout": 1},
+        "interfaces": {"network": {"timeout": 3}},
+        "rollback_settings": {"rollback_timeout": 8},
+    }
     (project.path / "batch-flash-config.yaml").write_text(yaml.safe_dump(site))
     result = project.run("fleet.yaml", "-n", "2")
     assert set(result.outcomes().values()) == {"emergency"}, result.output

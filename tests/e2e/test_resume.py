@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.control import Control, Order
 from harness.journal import Kind, read
+from harness.runs import RunFolder
 from tests.e2e.project import Project, Result
 from tests.e2e.test_interrupted import BOARDS, ended, finish, journal, phase_of, start, wait_until
 
@@ -143,6 +145,41 @@ def test_a_new_run_in_place_of_a_resumed_one_knows_what_the_half_written_board_h
     assert project.store.content(backup) == project.old_flash("ESP32_002")
     again = project.run("fleet.yaml")
     assert "left half-written" not in again.output
+
+
+def test_a_run_for_which_no_board_was_chosen_is_not_resumed_with_all_of_them(project: Project):
+    project.write_batch(boards=BOARDS[:2])
+    assert project.run("fleet.yaml", "-k", "a-typo").returncode == 5
+    result = resume(project)
+    assert not result.outcomes(), result.output
+    assert not (project.path / ".bench" / BOARDS[0] / "flash.bin").exists() or (
+        project.flash(BOARDS[0]) == project.old_flash(BOARDS[0])
+    )
+
+
+def test_an_order_that_the_run_did_not_live_to_hear_of_does_not_stop_the_resumed_one(project: Project):
+    process = start(project, "-n", "2", times=1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    Control(RunFolder(project.path / "runs" / "latest").control).give(Order.CANCEL)
+    result = resume(project)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
+
+
+def test_a_run_whose_batch_file_is_gone_is_refused_with_what_to_do_and_does_not_need_its_contents(project: Project):
+    process = start(project, "-n", "2", times=1)
+    os.killpg(process.pid, signal.SIGTERM)
+    finish(project, process)
+    batch = project.path / "fleet.yaml"
+    batch.unlink()
+    refused = resume(project)
+    assert refused.returncode == 4
+    assert f"touch {batch}" in refused.output
+    batch.touch()
+    result = resume(project)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
 
 
 @pytest.mark.parametrize(

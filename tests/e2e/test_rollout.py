@@ -211,6 +211,7 @@ def test_a_rollout_that_a_gate_had_failed_stays_so_however_often_it_is_resumed(p
     assert result.returncode == 1, result.output
     assert (result.outcomes()["ESP32_001"], result.outcomes()["ESP32_002"]) == ("updated", "restored")
     assert "not restored: its turn never came" in result.output
+    assert "go on with it: pytest" in batch_flash(project, "status").stdout
 
     result = project.run(*resumed)
     assert result.returncode == 1, result.output
@@ -225,6 +226,7 @@ def test_a_rollout_that_a_gate_had_failed_stays_so_however_often_it_is_resumed(p
     assert result.report["failed"].startswith("wave 2 failed: success_threshold")
     assert result.device("ESP8266_002")["reason"] == result.report["failed"]
     assert [wave["status"] for wave in result.report["waves"]] == ["passed", "failed", "waiting"]
+    assert "go on with it" not in batch_flash(project, "status").stdout, "there is nothing left to do"
 
 
 def in_two_waves(project: Project, **keys: object) -> subprocess.Popen[str]:
@@ -248,6 +250,34 @@ def test_a_wave_that_passed_soaks_before_the_next_one_starts(project: Project):
     started = min(phase["started"] for phase in result.device("ESP32_002")["phases"])
     assert started - first["ended"] >= 2
     assert second["status"] == "passed"
+
+
+A_CLOCK_THAT_IS_SET = """
+import pathlib
+import time
+
+pytest_plugins = ["harness.plugin"]
+ahead, real = pathlib.Path(__file__).with_name("ahead"), time.time
+time.time = lambda: real() + (float(ahead.read_text()) if ahead.exists() else 0)
+"""
+
+
+def test_a_clock_that_is_set_during_a_run_lengthens_no_soak_and_fails_no_gate_on_times(project: Project):
+    (project.path / "conftest.py").write_text(A_CLOCK_THAT_IS_SET)
+    process = in_two_waves(
+        project,
+        soak=1.5,
+        performance_thresholds={"max_flash_time": 60, "min_flash_time": 0.0001},
+        faults={"ESP32_002": [{"fault": "slow-erase", "seconds": 1, "times": 1}]},
+    )
+    wait_until(lambda: first_wave_is(project, WaveStatus.SOAKING), process)
+    (project.path / "ahead").write_text("-3600")
+    wait_until(lambda: phase_of(project, "ESP32_002") == "flash", process)
+    (project.path / "ahead").write_text("3600")
+    result = finish(project, process)
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(PAIR, "updated")
+    assert 0 < result.report["summary"]["total_time"] < 3600
 
 
 def test_a_wave_that_awaits_approval_goes_on_when_it_is_approved(project: Project):

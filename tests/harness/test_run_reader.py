@@ -64,6 +64,15 @@ def test_a_run_that_goes_on_is_told_as_it_is(folder: RunFolder, plan: Plan):
     assert not is_being_written(folder.run_journal)
 
 
+def test_a_device_whose_turn_has_not_come_in_a_run_that_goes_on_is_not_said_to_have_missed_it(folder: RunFolder, plan):
+    log = RunLog(folder)
+    (reason,) = {device.reason for device in run_record(folder, plan, is_live=True).devices}
+    assert reason == "the run is still going on"
+    log.close()
+    (reason,) = {device.reason for device in run_record(folder, plan, is_live=False).devices}
+    assert reason == "the run was cut short"
+
+
 def test_a_run_that_was_cut_short_says_so_of_each_device(folder: RunFolder, plan: Plan):
     RunLog(folder).close()
     Story(folder.path / "devices", "ESP32_001").starts().attempt().identified()

@@ -46,6 +46,13 @@ def test_the_last_run_of_a_batch_is_not_anothers(three: Path, lab: Lab):
     assert runs.find(three, "last", lab.folder / "batch.yaml").run_id == "20261101-100000-demo-aaaa"
 
 
+def test_the_last_run_is_the_one_that_was_begun_last_whatever_the_clock_said_then(three: Path, lab: Lab):
+    make(lab, "20191103-100000-demo-ffff").become_latest()  # a machine that had no time from the network yet
+    assert runs.find(three, "last").run_id == "20191103-100000-demo-ffff"
+    assert runs.find(three, "last", lab.folder / "batch.yaml").run_id == "20191103-100000-demo-ffff"
+    assert runs.find(three, "last", lab.folder / "prod.yaml").run_id == "20261102-100000-prod-bbbb"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -48,7 +48,7 @@ class Pilot:
 
     def lost(self, start: Start) -> None:
         if self._again:
-            self._rollout.lost(start.device_id, 0.0)
+            self._rollout.lost(start.device_id, 0.0, is_written=True)
         else:
             self.ended(start)
 
@@ -177,6 +177,15 @@ def test_a_worker_with_other_items_is_sent_home():
 
 
 IDS = ["batch.yaml::test_flash[A]", "batch.yaml::test_flash[B]"]
+
+
+def test_when_the_last_worker_has_gone_of_itself_the_session_ends_whatever_is_left():
+    scheduling = started(worker := Worker(2))
+    scheduling.remove_node(worker)
+    assert not scheduling.tests_finished, "another may be coming up"
+    scheduling.has_workers = False
+    assert scheduling.tests_finished
+    assert scheduling.has_pending
 
 
 def started(*workers: Worker, policy: RolloutPolicy = ALL_AT_ONCE, failing: str = "") -> DeviceScheduling:

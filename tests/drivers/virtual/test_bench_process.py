@@ -244,7 +244,10 @@ def test_a_bench_in_the_foreground_ends_by_a_signal(tmp_path: Path, number: sign
         assert served.wait(PATIENCE_S) == 0
 
 
-def test_ctrl_c_in_the_terminal_does_not_reach_into_a_bench_that_somebody_owns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_the_terminal_signals_does_not_reach_into_a_bench_that_somebody_owns(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "drivers.virtual.bench"]
     spec = BenchSpec(state=tmp_path, boards=(board("b"),))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -253,7 +256,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_into_a_bench_that_somebody_owns(t
         process.stdin.write(spec.model_dump_json() + "\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["boards"]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.stdin.write('{"order": "power", "board_id": "b", "on": false}\nnonsense\n')
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["error"] is None

@@ -177,3 +177,15 @@ def test_a_path_may_have_any_characters(tmp_path: Path):
     path = tmp_path / "a b?c=%d#é" / "ledger.db"
     Ledger(path)
     assert path.exists()
+
+
+def test_a_board_is_known_by_its_serial_number_as_the_newest_run_called_it(ledger: Ledger, tmp_path: Path):
+    device = updated(tmp_path).record()
+    assert device.identity is not None
+    serial = device.identity.serial
+    for day, name, rehearsal in ((0, "BEFORE", False), (2, "TWIN", True), (1, "NOW", False)):
+        again = replace(device, device_id=name)
+        ledger.record(run_of([again], run_id=f"run-{day}", started=EPOCH + day, rehearsal=rehearsal))
+
+    assert ledger.device_ids([serial, "unknown"]) == {serial: "NOW"}
+    assert ledger.device_ids([]) == {}

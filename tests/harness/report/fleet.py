@@ -24,9 +24,13 @@ def device_of(nodeid):
     return DEVICES.get(nodeid.rpartition("[")[2].rstrip("]"))
 
 
+def complain(session, what):
+    raise AssertionError(what)
+
+
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(HtmlReport(lambda: RUN, device_of))
+        config.pluginmanager.register(HtmlReport(lambda: RUN, device_of, complain))
 
 
 def pytest_handlecrashitem(crashitem, report, sched):

@@ -1,0 +1,157 @@
+"""USB ids of serial ports and boot loaders: data, each with its source. Bridges are no boards.
+
+Sources:
+    AVR       arduino-core-avr 1.8.7, boards.txt (`vid.N`, `pid.N`)
+    PIO       platformio-core, scripts/99-platformio-udev.rules
+    OPENOCD   openocd 0.12, contrib/60-openocd.rules
+    STLINK    stlink 1.7, config/udev/rules.d/49-stlinkv2-1.rules and 49-stlinkv3.rules
+    LINUX     Linux, drivers/usb/serial: cp210x.c, ch341.c, ftdi_sio_ids.h, pl2303.h
+    WCH       WCH's ch343ser_linux, driver/ch343.c
+    RPI       raspberrypi/usb-pid, Readme.md
+    DFU       dfu-util 0.11, 60-dfu-util.rules
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+ESP = ("esp32", "esp32c3", "esp32s3", "esp8266")
+BEHIND_BRIDGES = (*ESP, "arduino", "stm32")
+"""Families that are sold with a USB bridge, or wired to one; the likeliest first."""
+
+
+class Kind(Enum):
+    BRIDGE = auto()
+    """A USB-to-serial chip, on a devkit or a cable: says nothing of the board behind it."""
+    BOARD = auto()
+    """The board itself, or a chip that its maker has given the board's name."""
+
+
+@dataclass(frozen=True)
+class UsbId:
+    """What a VID:PID says. `types` are device types that it may be, () where no driver is known to reach it so."""
+
+    vid: int
+    pid: int
+    name: str
+    kind: Kind
+    types: tuple[str, ...]
+    source: str
+    remark: str = ""
+    chip: str = ""  # as `expected.chip` names it, where the device type has several
+
+    @property
+    def certain(self) -> bool:
+        """Whether it names exactly one device type."""
+        return self.kind is Kind.BOARD and len(self.types) == 1
+
+
+def _bridges() -> Iterator[UsbId]:
+    for vid, pid, name, source in (
+        (0x10C4, 0xEA60, "Silicon Labs CP210x bridge", "PIO, LINUX"),
+        (0x10C4, 0xEA70, "Silicon Labs CP2105 bridge", "LINUX"),
+        (0x10C4, 0xEA71, "Silicon Labs CP2108 bridge", "LINUX"),
+        (0x1A86, 0x7523, "WCH CH340 bridge", "PIO, LINUX"),
+        (0x1A86, 0x7522, "WCH CH340K bridge", "LINUX"),
+        (0x1A86, 0x5523, "WCH CH341 bridge", "LINUX"),
+        (0x1A86, 0x55D3, "WCH CH343 bridge", "WCH"),
+        (0x1A86, 0x55D4, "WCH CH9102 bridge", "WCH"),
+        (0x0403, 0x6001, "FTDI FT232R bridge", "PIO, OPENOCD, LINUX"),
+        (0x0403, 0x6010, "FTDI FT2232 bridge", "PIO, OPENOCD, LINUX"),
+        (0x0403, 0x6011, "FTDI FT4232 bridge", "PIO, OPENOCD, LINUX"),
+        (0x0403, 0x6014, "FTDI FT232H bridge", "PIO, OPENOCD, LINUX"),
+        (0x0403, 0x6015, "FTDI FT-X bridge", "OPENOCD, LINUX"),
+        (0x067B, 0x2303, "Prolific PL2303 bridge", "PIO, LINUX"),
+    ):
+        yield UsbId(vid, pid, name, Kind.BRIDGE, BEHIND_BRIDGES, source)
+
+
+_ARDUINO, _ARDUINO_ORG = 0x2341, 0x2A03
+_LOADER = "its boot loader is another USB device, which is there for some seconds after a reset"
+
+
+def _arduinos() -> Iterator[UsbId]:
+    for vid, pid, name, chip in (
+        (_ARDUINO, 0x0043, "Arduino Uno", "atmega328p"),
+        (_ARDUINO, 0x0001, "Arduino Uno", "atmega328p"),
+        (_ARDUINO_ORG, 0x0043, "Arduino Uno", "atmega328p"),
+        (_ARDUINO, 0x0243, "Arduino Uno", "atmega328p"),
+        (_ARDUINO, 0x006A, "Arduino Uno", "atmega328p"),
+        (_ARDUINO, 0x0062, "Arduino Uno Mini", "atmega328p"),
+        (_ARDUINO, 0x0010, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO, 0x0042, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO_ORG, 0x0010, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO_ORG, 0x0042, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO, 0x0210, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO, 0x0242, "Arduino Mega 2560", "atmega2560"),
+        (_ARDUINO, 0x003F, "Arduino Mega ADK", "atmega2560"),
+        (_ARDUINO, 0x0044, "Arduino Mega ADK", "atmega2560"),
+        (_ARDUINO_ORG, 0x003F, "Arduino Mega ADK", "atmega2560"),
+        (_ARDUINO_ORG, 0x0044, "Arduino Mega ADK", "atmega2560"),
+    ):
+        yield UsbId(vid, pid, name, Kind.BOARD, ("arduino",), "AVR", chip=chip)
+    for vid, pid, name in (
+        (_ARDUINO, 0x0036, "Arduino Leonardo"),
+        (_ARDUINO_ORG, 0x0036, "Arduino Leonardo"),
+        (_ARDUINO, 0x0037, "Arduino Micro"),
+        (_ARDUINO_ORG, 0x0037, "Arduino Micro"),
+        (_ARDUINO, 0x0237, "Arduino Micro"),
+        (_ARDUINO, 0x0041, "Arduino Yún"),
+        (_ARDUINO_ORG, 0x0041, "Arduino Yún"),
+    ):
+        # boards.txt lists both: the boot loader's PID, and with the highest bit set that of the running sketch
+        loader = f"{name} (boot loader)"
+        yield UsbId(vid, pid, loader, Kind.BOARD, ("arduino",), "AVR", _LOADER, chip="atmega32u4")
+        yield UsbId(vid, pid | 0x8000, name, Kind.BOARD, ("arduino",), "AVR", _LOADER, chip="atmega32u4")
+
+
+_BOOT0 = "BOOT0 must be high at a reset for its boot loader to answer"
+
+
+def _st_links() -> Iterator[UsbId]:
+    for pid, name, source in (
+        (0x374A, "ST-Link/V2-1 serial port", "STLINK"),
+        (0x374B, "ST-Link/V2-1 serial port", "PIO, OPENOCD, STLINK"),
+        (0x3752, "ST-Link/V2-1 serial port", "OPENOCD, STLINK"),
+        (0x374E, "STLINK-V3 serial port", "OPENOCD, STLINK"),
+        (0x374F, "STLINK-V3 serial port", "OPENOCD, STLINK"),
+        (0x3753, "STLINK-V3 serial ports", "OPENOCD, STLINK"),
+        (0x3754, "STLINK-V3 serial port", "OPENOCD"),
+    ):
+        yield UsbId(0x0483, pid, name, Kind.BOARD, ("stm32",), source, _BOOT0)
+
+
+_PICO_APP = "its application runs: its boot drive's folder has to be named as mount_point"
+
+
+def _others() -> Iterator[UsbId]:
+    yield UsbId(0x303A, 0x1001, "Espressif USB-Serial/JTAG", Kind.BOARD, ("esp32c3", "esp32s3"), "OPENOCD")
+    yield UsbId(0x303A, 0x1002, "Espressif ESP-USB-Bridge", Kind.BRIDGE, ESP, "OPENOCD")
+    for pid, name, device_type in (
+        (0x0005, "Raspberry Pi Pico, MicroPython", "pico"),
+        (0x0009, "Raspberry Pi Pico 2, application", "pico2"),
+        (0x000A, "Raspberry Pi Pico, application", "pico"),
+        (0x000B, "Raspberry Pi Pico, CircuitPython", "pico"),
+    ):
+        yield UsbId(0x2E8A, pid, name, Kind.BOARD, (device_type,), "RPI", _PICO_APP)
+    yield UsbId(0x2E8A, 0x000C, "Raspberry Pi Debug Probe", Kind.BRIDGE, BEHIND_BRIDGES, "RPI")
+
+
+USB_IDS: tuple[UsbId, ...] = (*_bridges(), *_arduinos(), *_st_links(), *_others())
+"""Of serial ports."""
+
+USB_LOADERS: tuple[UsbId, ...] = (
+    UsbId(0x2E8A, 0x0003, "RP2040 in its boot loader", Kind.BOARD, ("pico-usb",), "RPI"),
+    UsbId(0x2E8A, 0x000F, "RP2350 in its boot loader", Kind.BOARD, ("pico2-usb",), "RPI"),
+    UsbId(0x0483, 0xDF11, "STM32 in its DFU boot loader", Kind.BOARD, (), "DFU", "no driver here speaks DFU"),
+)
+"""Of boot loaders without a serial port."""
+
+_BY_ID = {(entry.vid, entry.pid): entry for entry in (*USB_IDS, *USB_LOADERS)}
+
+
+def usb_id(vid: int | None, pid: int | None) -> UsbId | None:
+    """The entry of a VID:PID, None where it is not known."""
+    return _BY_ID.get((vid, pid)) if vid is not None and pid is not None else None
