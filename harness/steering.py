@@ -112,7 +112,9 @@ class Steering:
 
     def lost(self, start: Start) -> None:
         if self.may_run_again(start.device_id):
-            self._rollout.lost(start.device_id, self._run.clock())
+            device = self._state.device(start.device_id)
+            is_written = device is None or device.was_written
+            self._rollout.lost(start.device_id, self._run.clock(), is_written=is_written)
             self._tell()
         else:
             self.ended(start)

@@ -42,8 +42,8 @@ from drivers.ota.arduino_protocol import (
     response,
     words,
 )
-from drivers.ota.errors import AccessDenied, quoted, refusal
-from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, boot_failure
+from drivers.ota.errors import AccessDenied, LinkLost, quoted, refusal
+from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, Written, boot_failure
 from drivers.secrets import Secret
 
 SECTOR = 0x1000  # bytes, of the flash that the board writes by itself
@@ -225,7 +225,7 @@ class ArduinoSession(UpdateSession):
         except TimeoutError:
             raise PhaseTimeout(f"the board has not answered for {self._link.read_timeout_s:g} s") from None
         except ConnectionError as error:
-            raise ConnectionLost(f"the connection to the board was lost: {error}") from error
+            raise LinkLost(f"the connection to the board was lost: {error}") from error
         text = words(said + more)
         if not more:
             raise self._ended(text)
@@ -248,14 +248,14 @@ class ArduinoSession(UpdateSession):
         if text and not text.startswith("OK"):
             self._refused()
             return refusal(text)
-        return ConnectionLost("the board has closed the connection before it had all of the image, or without an OK")
+        return LinkLost("the board has closed the connection before it had all of the image, or without an OK")
 
     def _lost(self, connection: socket.socket, said: bytes) -> Exception:
         try:
             self._listen(connection, said)
         except (ConnectionLost, PhaseTimeout, OSError) as error:
-            return error if isinstance(error, ConnectionLost) else ConnectionLost(f"the connection was lost: {error}")
-        return ConnectionLost("the board does not take any more of the image")
+            return error if isinstance(error, ConnectionLost) else LinkLost(f"the connection was lost: {error}")
+        return LinkLost("the board does not take any more of the image")
 
     def _wait_for_ok(self, connection: socket.socket, said: bytes) -> None:
         while not words(said).startswith("OK"):
@@ -263,8 +263,13 @@ class ArduinoSession(UpdateSession):
         self._log(f"the board has checked the image's MD5 and says {quoted(words(said))}")
 
     def _sign_of_life(self) -> str:
-        """Without a status page, a board that asks for a password can be seen to be there again."""
-        if self._watch.alive or not self._password.get_secret_value() or (self._may_restart and not self._waited):
+        """Without a status page: whether an invitation is answered.
+
+        One that no password stops disturbs the sketch as `_probe` says; it is sent only after an update that failed,
+        which has disturbed it already, and is taken back by not being there when the board calls.
+        """
+        harmless = bool(self._password.get_secret_value()) or self._written is Written.REFUSED
+        if self._watch.alive or not harmless or (self._may_restart and not self._waited):
             return ""
         with self._listening() as listener, self._udp() as udp:
             udp.send(invitation(listener.getsockname()[1], b"\xe9"))
@@ -272,9 +277,10 @@ class ArduinoSession(UpdateSession):
                 answer = self._hear(udp, _ANSWER_S / 10)
             except ConnectionRefusedError:
                 return ""
-            if answer is None or answer.said is not Said.AUTHENTICATE:
+            if answer is None or answer.said is Said.REFUSED:
                 return ""
-            udp.send(cancellation())
+            if answer.said is Said.AUTHENTICATE:
+                udp.send(cancellation())
         self._watch.alive = True
         return "ArduinoOTA answers; the version is not known (no `version_path`)\n"
 

@@ -39,6 +39,10 @@ class NoUpdater(DeviceError):
     default_advice = "Nothing was written. Check the options `updater` and `path` against what runs on the board."
 
 
+class LinkLost(ConnectionLost):
+    default_advice = "Check the board's power and its network, and that this machine reaches it steadily."
+
+
 class UnknownAnswer(ConnectionLost):
     default_advice = "Check the option `updater` against what runs on the board."
 
@@ -90,5 +94,5 @@ def _kind(error: Exception) -> type[DeviceError]:
     if isinstance(error, socket.gaierror | ConnectionRefusedError):
         return NetworkFailed
     if isinstance(error, ConnectionError):
-        return ConnectionLost
+        return LinkLost
     return NetworkFailed if isinstance(error, OSError) else DeviceError

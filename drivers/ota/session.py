@@ -6,7 +6,6 @@ driver knows of versions nothing, and says so.
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -14,9 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
 from hashlib import md5
-from typing import Annotated
-
-from pydantic import AfterValidator, Field
 
 from drivers.base import (
     BadImage,
@@ -26,7 +22,6 @@ from drivers.base import (
     Link,
     Log,
     NetworkFailed,
-    Options,
     PhaseTimeout,
     Progress,
     Region,
@@ -34,60 +29,16 @@ from drivers.base import (
 )
 from drivers.net import Address
 from drivers.ota import status
-from drivers.ota.errors import NoUpdater, UnknownAnswer, translate
+from drivers.ota.errors import LinkLost, NoUpdater, UnknownAnswer, translate
+from drivers.ota.options import StatusOptions, UrlPath
 from drivers.ota.status import Status
+from drivers.ota.watch import CHANGED_LINE, LOST_LINE, Watch, boot_failure
 from drivers.ota.web import Reply, Site, Web
 
 FLASH_SIZE = 16 << 20  # bytes; the most that these chips start from. A board that has less refuses what does not fit
 USUAL_SLOT = 0x140000  # bytes for one firmware in 4 MB of flash (arduino-esp32's default.csv)
 _PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
 _POLL_S = 0.25
-_LONGEST_SHOWN = 4000  # characters of the page
-_LOST_AFTER = 3  # pages in a row that do not come,
-_LOST_AFTER_S = 2.0  # and for how long: a WLAN drops one or the other
-
-_LOST_LINE = "the board has stopped answering"
-_CHANGED_LINE = "the board has restarted with another firmware"
-_FAILURE = re.compile(rf"^.*(?:{_LOST_LINE}|{_CHANGED_LINE}).*$", re.MULTILINE)
-
-
-def _a_path(text: str) -> str:
-    if not text.startswith("/") or not text.isprintable() or " " in text:
-        raise ValueError("a path begins with `/` and has no blanks")
-    return text
-
-
-def _a_pattern(text: str) -> str:
-    try:
-        groups = re.compile(text).groups
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    if not groups:
-        raise ValueError("the pattern needs a group, which is the version")
-    return text
-
-
-UrlPath = Annotated[str, AfterValidator(_a_path)]
-
-
-class StatusOptions(Options):
-    """How the running version is known."""
-
-    version_path: UrlPath | None = Field(
-        default=None, description="Path of the page on which the board says which version runs."
-    )
-    version_port: int | None = Field(default=None, ge=1, le=65535, description="Its port. Left out: the updater's.")
-    version_pattern: Annotated[str, AfterValidator(_a_pattern)] | None = Field(
-        default=None,
-        description="Regular expression whose first group is the version. Left out: JSON, or `version: …`.",
-    )
-    restart_s: float = Field(
-        default=5.0, ge=0, le=120, description="Seconds that the board may take from its OK to its restart."
-    )
-
-    @property
-    def how_version_is_told(self) -> str:
-        return "" if self.version_path is not None else "the option `version_path`"
 
 
 class Written(Enum):
@@ -115,7 +66,7 @@ class UpdateSession(ABC):
         self._checked: str | None = None  # the MD5 of what the board has taken and checked
         self._sent_at = 0.0
         self._restarted = False  # since the image was sent
-        self._watch = _Watch()
+        self._watch = Watch()
 
     @abstractmethod
     def _probe(self) -> None:
@@ -240,7 +191,7 @@ class UpdateSession(ABC):
                 self._decide(error)
             self._written = Written.TAKEN
             self._checked = _md5(segments[0].data) if self._board_checks else None
-            self._watch = _Watch()
+            self._watch = Watch()
 
     def _sent(self) -> None:
         self._written = Written.SENT
@@ -257,7 +208,7 @@ class UpdateSession(ABC):
             return
         if isinstance(error, UnknownAnswer):
             raise error
-        raise ConnectionLost(
+        raise LinkLost(
             "all of the image was sent, but the board closed the connection without a word about it",
             advice="It is tried again. Name the board's status page (`version_path`), which decides such cases.",
         ) from error
@@ -275,7 +226,7 @@ class UpdateSession(ABC):
     def _page_after_restart(self, timeout_s: float) -> Status | None:
         """The page once the board has restarted, or can be taken not to; None where none comes."""
         deadline = time.monotonic() + timeout_s + self._options.restart_s
-        watch = _Watch()
+        watch = Watch()
         while time.monotonic() < deadline:
             found = self._look(watch)
             if found is not None and self._has_restarted(found, watch):
@@ -283,7 +234,7 @@ class UpdateSession(ABC):
             time.sleep(_POLL_S)
         return None
 
-    def _look(self, watch: _Watch, timeout_s: float = _PAGE_TIMEOUT_S) -> Status | None:
+    def _look(self, watch: Watch, timeout_s: float = _PAGE_TIMEOUT_S) -> Status | None:
         try:
             found = self._page(timeout_s)
         except NoUpdater as error:  # it is up, and the page is not there, or not for us
@@ -298,7 +249,7 @@ class UpdateSession(ABC):
         watch.seen_at = time.monotonic()
         return found
 
-    def _has_restarted(self, found: Status, watch: _Watch) -> bool:
+    def _has_restarted(self, found: Status, watch: Watch) -> bool:
         """Whether the page is that of a start after the update: the old firmware answers on until it is restarted."""
         if watch.outage or self._waited or _differ(found, self._before):
             self._restarted = True
@@ -310,7 +261,7 @@ class UpdateSession(ABC):
 
     def reset(self) -> None:
         """Boards restart themselves after an update, and are left alone without one. The console begins anew."""
-        self._watch = _Watch()
+        self._watch = Watch()
 
     def confirm(self) -> None:  # noqa: B027
         """Nothing to confirm: these protocols know no probation; where a boot loader has one, the firmware ends it."""
@@ -351,15 +302,15 @@ class UpdateSession(ABC):
         watch = self._watch
         found = self._look(watch, min(timeout_s + 1, _PAGE_TIMEOUT_S))
         if found is None:
-            return f"{_LOST_LINE}\n" if watch.is_lost() else watch.reason()
+            return f"{LOST_LINE}\n" if watch.is_lost() else watch.reason()
         if self._may_restart and not self._has_restarted(found, watch):
             return ""
         if watch.shown is not None and found.version == watch.shown.version:
             return ""
         shown, watch.shown = watch.shown, found
         if shown is not None:
-            return f"{_CHANGED_LINE}: {found.version} after {shown.version}\n"
-        return f"{found.text.strip()[:_LONGEST_SHOWN]}\n"
+            return f"{CHANGED_LINE}: {found.version} after {shown.version}\n"
+        return f"{found.shown}\n"
 
     def _sign_of_life(self) -> str:
         """Without a page: what the protocol itself can tell, once."""
@@ -376,7 +327,7 @@ class UpdateSession(ABC):
 
     def _need_connection(self) -> None:
         if not self._connected:
-            raise ConnectionLost("the session has no board to talk to; connect first")
+            raise LinkLost("the session has no board to talk to; connect first")
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
@@ -405,38 +356,4 @@ def _md5(data: bytes) -> str:
     return md5(data, usedforsecurity=False).hexdigest()
 
 
-class _Watch:
-    """What was seen of the board since a restart was due."""
-
-    def __init__(self) -> None:
-        self.outage = False
-        self.alive = False
-        self.why = ""
-        self.missed = 0
-        self.seen_at = 0.0
-        self.shown: Status | None = None
-        self._told = False
-        self._explained = False
-
-    def reason(self) -> str:
-        """Why there is no page, once."""
-        why, self.why = self.why, ""
-        if not why or self._explained:
-            return ""
-        self._explained = True
-        return f"{why}\n"
-
-    def is_lost(self) -> bool:
-        """Whether the new firmware was there, and is gone: once."""
-        lost = self.missed >= _LOST_AFTER and time.monotonic() - self.seen_at > _LOST_AFTER_S and not self._told
-        self._told = self._told or (lost and self.shown is not None)
-        return lost and self.shown is not None
-
-
-def boot_failure(console: str) -> str | None:
-    """The line of `read_console` that says the firmware did not stay up."""
-    line = _FAILURE.search(console)
-    return line[0].strip() if line else None
-
-
-__all__ = ["FLASH_SIZE", "NetworkFailed", "StatusOptions", "UpdateSession", "UrlPath", "Written", "boot_failure"]
+__all__ = ["FLASH_SIZE", "USUAL_SLOT", "StatusOptions", "UpdateSession", "UrlPath", "Written", "boot_failure"]

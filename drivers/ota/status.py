@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 _LINE = re.compile(r"([A-Za-z_ ]{2,20})[:=](.*)")
 _MAC = re.compile(r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}|[0-9a-f]{12}", re.IGNORECASE)
+_LONGEST_SHOWN = 4000  # characters
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 
 
@@ -25,6 +26,16 @@ class Status:
     chip: str | None = None
     mac: str | None = None
     md5: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """What is given as the board's output: the version where it is known, and nothing else that looks like one (a
+        page may name the newest firmware, too); otherwise the page.
+        """
+        if self.version is None:
+            return self.text.strip()[:_LONGEST_SHOWN]
+        known = {"version": self.version, "chip": self.chip, "mac": self.mac, "md5": self.md5}
+        return "status page: " + ", ".join(f"{name} {value}" for name, value in known.items() if value)
 
 
 def parse(body: str, version_pattern: str | None = None) -> Status:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx
 
-from drivers.base import ConnectionLost, DeviceError, NetworkFailed, PhaseTimeout, Progress
+from drivers.base import DeviceError, NetworkFailed, PhaseTimeout, Progress
 from drivers.net import Address
-from drivers.ota.errors import AccessDenied, UntrustedServer
+from drivers.ota.errors import AccessDenied, LinkLost, UntrustedServer
 
 _LONGEST_PAGE = 0x10000  # bytes of an answer that are read; a board's page is far smaller
 _CHUNK = 0x1000
@@ -179,7 +179,7 @@ def _kind(error: BaseException) -> type[DeviceError]:
     if isinstance(error, httpx.TimeoutException):
         return PhaseTimeout
     if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
-        return ConnectionLost
+        return LinkLost
     return NetworkFailed
 
 

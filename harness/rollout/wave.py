@@ -35,6 +35,10 @@ class Wave:
         self.pending.pop(device_id, None)
         self._running += 1
 
+    def put_back(self, device_id: str) -> None:
+        """It is still to start, before the others."""
+        self.pending = {device_id: None, **self.pending}
+
     def stop(self, now: float) -> None:
         """One that was running is not any more."""
         self._running -= 1

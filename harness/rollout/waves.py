@@ -76,6 +76,7 @@ class Rollout:
         self._running: dict[str, Start] = {}
         self._ended: set[str] = set()
         self._urgent: deque[Start] = deque()  # updates that were cut short: before all others
+        self._untouched: set[str] = set()  # those of them that had not been written
         self._dropped: dict[str, str] = {}  # with the reason
         self._numbers = count()
         self._order: dict[str, int] = {}  # when each last started, as a number
@@ -118,6 +119,7 @@ class Rollout:
         wave = self._course.wave_of(start.device_id)
         if wave is None or start.device_id not in wave.pending:
             _take(start, self._urgent)
+        self._untouched.discard(start.device_id)
         self._wave(start.device_id).start(start.device_id)
         self._order[start.device_id] = next(self._numbers)
         self._breakers.started(start.device_id)
@@ -136,12 +138,17 @@ class Rollout:
         self._release(device_id, Action.RESTORE)
         self._advance(now)
 
-    def lost(self, device_id: str, now: float) -> None:
-        """Its worker died: it starts again, before others. Raises `ValueError` if nothing of it is going on."""
+    def lost(self, device_id: str, now: float, *, is_written: bool) -> None:
+        """Its worker died: it starts again, before others. Raises `ValueError` if nothing of it is going on.
+
+        One that is not `is_written` is as it was: once the rollout is over, it stays so.
+        """
         start = self._release(device_id)
         if start.action is Action.UPDATE:
             self._wave(device_id).stop(now)
             self._urgent.appendleft(start)
+            if not is_written:
+                self._untouched.add(device_id)
         elif self._restores is not None:
             self._restores.appendleft(start)
         self._advance(now)
@@ -182,7 +189,16 @@ class Rollout:
     def _advance(self, now: float) -> None:
         self._breakers.tick(now)
         self._course.advance(now)
+        if self._course.is_over:
+            self._leave_untouched()
         self._take_back_if_failed()
+
+    def _leave_untouched(self) -> None:
+        """Nothing was done to these: they are as if they had never started, and do not any more."""
+        for device_id in self._untouched:
+            self._urgent.remove(self._updates[device_id])
+            self._wave(device_id).put_back(device_id)
+        self._untouched.clear()
 
     def _take_back_if_failed(self) -> None:
         is_quiet = not self._running and not self._urgent

@@ -48,7 +48,7 @@ class Pilot:
 
     def lost(self, start: Start) -> None:
         if self._again:
-            self._rollout.lost(start.device_id, 0.0)
+            self._rollout.lost(start.device_id, 0.0, is_written=True)
         else:
             self.ended(start)
 

@@ -26,6 +26,7 @@ from drivers.base import (
 from drivers.ota.arduino import ARDUINO_OTA, ArduinoOptions
 from drivers.ota.arduino_protocol import Said, Scheme, parse_answer, response, words
 from drivers.ota.errors import AccessDenied
+from drivers.virtual.spec import LineDrop
 from tests.drivers.ota.on_bench import (
     NEW,
     OLD,
@@ -166,6 +167,22 @@ def test_without_a_page_a_board_with_a_password_shows_that_it_is_back(tmp_path: 
         session.write([image()], ignore)
         session.reset()
         assert console_until(session, "answers").count("ArduinoOTA answers") == 1
+        assert there.what_runs() == NEW
+
+
+def test_without_page_and_password_a_board_shows_after_a_failure_that_it_is_still_there(tmp_path: Path):
+    with on_bench(tmp_path, "arduino-ota", {"restart_s": 0.2}) as there, there.session() as session:
+        session.connect()
+        session.reset()
+        assert console_until(session, ".", 0.5) == ""
+        there.faults(LineDrop(fault="line-drop", after_bytes=50_000, times=1))
+        with pytest.raises(ConnectionLost):
+            session.write([image()], ignore)
+        session.connect()
+        assert session.revert(None) is True
+        session.reset()
+        assert "ArduinoOTA answers" in console_until(session, "answers")
+        session.write([image()], ignore)
         assert there.what_runs() == NEW
 
 

@@ -431,6 +431,11 @@ def test_pages_of_many_forms_are_understood(
     assert (found.version, found.mac, found.chip) == (version, mac, chip)
 
 
+def test_a_newer_version_that_a_page_names_is_not_taken_for_the_one_that_runs():
+    assert NEW not in parse('{"version": "1.1.0", "available": "1.2.0"}').shown
+    assert NEW in parse("firmware 1.2.0 runs").shown
+
+
 @given(st.text(max_size=2000))
 def test_any_page_is_understood_or_says_nothing(body: str):
     found = parse(body)

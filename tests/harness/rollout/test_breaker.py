@@ -107,7 +107,7 @@ def test_a_trial_whose_worker_died_is_tried_again_and_nobody_else_meanwhile():
     run(rollout, *[NO_ANSWER] * 3)
     (trial,) = rollout.ready(60)
     rollout.started(trial, 60)
-    rollout.lost("d3", 61)
+    rollout.lost("d3", 61, is_written=True)
     assert rollout.ready(61) == (trial,)
 
 
@@ -172,5 +172,5 @@ def test_a_board_that_was_cut_short_is_recovered_although_its_group_is_paused():
         rollout.started(start, 0)
     for device_id in ("d0", "d1", "d2"):
         rollout.ended(device_id, NO_ANSWER, 1)
-    rollout.lost("d3", 2)
+    rollout.lost("d3", 2, is_written=True)
     assert rollout.ready(2) == (Start("d3", Action.UPDATE),)

@@ -75,6 +75,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.running: dict[str, Start] = {}
         self.starts: Counter[Start] = Counter()  # a lost one is taken back
         self.urgent = set(self.recover)
+        self.untouched: set[str] = set()  # lost before they were written
         self.order = list(self.results)  # of their last starts
         self.halted = False
         self.approvals = 0
@@ -100,19 +101,23 @@ class RolloutMachine(RuleBasedStateMachine):
         self.end_one(data.draw(st.sampled_from(sorted(self.running))))
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data())
-    def lose(self, data):
+    @rule(data=st.data(), is_written=st.booleans())
+    def lose(self, data, is_written):
         device_id = data.draw(st.sampled_from(sorted(self.running)))
         start = self.running.pop(device_id)
         self.starts[start] -= 1
         if start.action is Action.UPDATE:
-            self.urgent.add(device_id)
+            (self.urgent if is_written else self.untouched).add(device_id)
         else:
             self.lost_restores.add(device_id)
             self.restored_in_order.remove(device_id)
-        self.rollout.lost(device_id, self.now)
-        if not self.halted:
-            assert start in self.rollout.ready(self.now)
+        self.rollout.lost(device_id, self.now, is_written=is_written)
+        ready = start in self.rollout.ready(self.now)
+        is_over = self.halted or bool(self.rollout.state().failed)
+        if start.action is Action.UPDATE and not is_written:
+            assert ready != is_over, "a rollout that is over starts nothing that it need not"
+        elif not self.halted:
+            assert ready
         self.note()
 
     @rule(seconds=st.sampled_from([1.0, 10.0, 40.0]))
@@ -142,6 +147,7 @@ class RolloutMachine(RuleBasedStateMachine):
             assert start.device_id not in self.results
             self.may_update(start.device_id)
             self.urgent.discard(start.device_id)
+            self.untouched.discard(start.device_id)
             if start.device_id in self.order:
                 self.order.remove(start.device_id)
             self.order.append(start.device_id)
@@ -176,6 +182,9 @@ class RolloutMachine(RuleBasedStateMachine):
         if device_id in self.urgent:
             return
         assert not self.had_failed
+        if device_id in self.untouched:
+            assert not self.rollout.state().failed
+            return
         assert device_id not in self.dropped
         state = self.rollout.state()
         number = state.wave_of(device_id)

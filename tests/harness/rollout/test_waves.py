@@ -148,7 +148,7 @@ def test_a_board_whose_worker_died_counts_from_its_last_start():
     fleet = Fleet(gradual(4, max_concurrent=2), names(4), failing("d3"))
     fleet.start()
     fleet.running.popleft()
-    fleet.rollout.lost("d0", fleet.now)
+    fleet.rollout.lost("d0", fleet.now, is_written=True)
     fleet.finish()
     assert fleet.updates() == ["d0", "d1", "d0", "d2", "d3"]
     assert fleet.restores() == ["d2", "d0", "d1"]
@@ -332,7 +332,7 @@ def test_a_device_whose_worker_died_starts_again_before_others():
     fleet = Fleet(gradual(8, max_concurrent=2), names(8))
     fleet.start()
     fleet.running.popleft()
-    fleet.rollout.lost("d0", fleet.now)
+    fleet.rollout.lost("d0", fleet.now, is_written=True)
     assert fleet.start() == ["d0"]
     fleet.finish()
     assert fleet.rollout.state().verdict is Verdict.PASSED
@@ -342,7 +342,7 @@ def test_a_device_whose_worker_died_starts_before_others_that_were_cut_short():
     fleet = Fleet(RolloutPolicy(max_concurrent=1), names(6), recover=frozenset({"d4", "d5"}))
     assert fleet.start() == ["d4"]
     fleet.running.popleft()
-    fleet.rollout.lost("d4", fleet.now)
+    fleet.rollout.lost("d4", fleet.now, is_written=True)
     assert fleet.start() == ["d4"]
 
 
@@ -351,10 +351,32 @@ def test_a_device_whose_worker_died_is_run_again_although_a_gate_has_failed():
     fleet.start()
     fleet.running.popleft()
     fleet.end()
-    fleet.rollout.lost("d0", fleet.now)
+    fleet.rollout.lost("d0", fleet.now, is_written=True)
     fleet.finish()
     assert fleet.updates() == ["d0", "d1", "d2", "d3", "d0"]
     assert fleet.restores() == ["d0", "d3", "d2"]
+
+
+def test_a_device_whose_worker_died_before_anything_was_written_is_left_alone_once_a_gate_has_failed():
+    fleet = Fleet(gradual(4), names(8), failing("d1"))
+    fleet.start()
+    fleet.running.popleft()
+    fleet.end()
+    fleet.rollout.lost("d0", fleet.now, is_written=False)
+    fleet.finish()
+    assert fleet.updates() == ["d0", "d1", "d2", "d3"]
+    assert fleet.restores() == ["d3", "d2"]
+    assert "wave 1 failed" in fleet.rollout.reason("d0")
+
+
+def test_a_device_whose_worker_died_before_anything_was_written_starts_again_while_the_rollout_goes_on():
+    fleet = Fleet(gradual(4, max_concurrent=2), names(4))
+    fleet.start()
+    fleet.running.popleft()
+    fleet.rollout.lost("d0", fleet.now, is_written=False)
+    assert fleet.start() == ["d0"]
+    fleet.finish()
+    assert fleet.rollout.state().verdict is Verdict.PASSED
 
 
 def test_a_restore_whose_worker_died_is_started_again_before_others():
@@ -362,7 +384,7 @@ def test_a_restore_whose_worker_died_is_started_again_before_others():
     while not fleet.restores():
         fleet.step()
         fleet.start()
-    fleet.rollout.lost(fleet.running.popleft().device_id, fleet.now)
+    fleet.rollout.lost(fleet.running.popleft().device_id, fleet.now, is_written=True)
     fleet.finish()
     assert fleet.restores() == ["d2", "d2", "d1", "d0"]
 
@@ -373,7 +395,7 @@ def test_what_was_not_to_be_started_and_what_is_not_going_on_is_refused():
     with pytest.raises(ValueError, match="d0"):
         rollout.ended("d0", UPDATED, 0)
     with pytest.raises(ValueError, match="d0"):
-        rollout.lost("d0", 0)
+        rollout.lost("d0", 0, is_written=True)
     with pytest.raises(ValueError, match="d0"):
         rollout.started(Start("d0", Action.RESTORE), 0)
     with pytest.raises(ValueError, match="stranger"):

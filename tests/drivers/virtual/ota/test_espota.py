@@ -32,7 +32,7 @@ class Espota:
     def datagram(self, text: str, size: int = 69, *, through: socket.socket | None = None) -> str:
         """Sent from a port of its own, as the newer ones do; the answer, or nothing."""
         udp = through or socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.settimeout(0.6)
+        udp.settimeout(0.3)
         try:
             udp.sendto(text.encode(), self.remote)
             return udp.recv(size).decode()
