@@ -8,7 +8,7 @@ WORKERS ?= 4
 demo: firmware
 	$(BIN)/python -m pytest batches/demo.yaml -n 8
 
-test: .venv/.ready debian
+test: .venv/.ready .venv/stock/.ready debian
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The kill test, for as long as wanted: make chaos SECONDS=3600 SEED=7
@@ -40,6 +40,12 @@ debian:
 .venv/.ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# Stock tools of the tests whose dependencies do not go together with the project's.
+.venv/stock/.ready: .venv/.ready .ci/stock-tools.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --upgrade \
+		--target .venv/stock --requirement .ci/stock-tools.txt
 	touch $@
 
 clean:
