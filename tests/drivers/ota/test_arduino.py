@@ -391,6 +391,10 @@ def test_a_page_is_looked_for_at_the_web_servers_usual_port_first(tmp_path: Path
         session.connect()
         assert session.installed_version(0) == OLD
         assert any("127.0.0.1/version" in line for line in there.lines)
-    with on_bench(tmp_path, "arduino-ota", {**STATUS, "version_port": 9}) as there, there.session() as session:
-        with pytest.raises(NetworkFailed, match=":9/version"):
-            session.connect()
+    nowhere = {**STATUS, "version_port": 9}
+    with (
+        on_bench(tmp_path, "arduino-ota", nowhere) as there,
+        there.session() as session,
+        pytest.raises(NetworkFailed, match=":9/version"),
+    ):
+        session.connect()
