@@ -30,12 +30,12 @@ schema: .venv/.ready
 	$(BIN)/batch-flash schema > docs/batch.schema.json
 	$(BIN)/batch-flash schema --site > docs/site.schema.json
 
-# Debian packages of the tests: a browser, to look at the report as a person does, and a database that several machines
-# can share. The product itself needs none.
+# Debian packages of the tests: a browser, to look at the report as a person does; a database that several machines can
+# share; other people's tools, compilers and a simulator that runs real boot loaders. The product needs the tool of the
+# family in use: avrdude for Arduinos, libusb for a Pico over USB.
 .PHONY: debian
 debian:
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v curl >/dev/null && test -d /usr/lib/postgresql \
-		|| sh .ci/debian-packages
+	@sh .ci/debian-packages
 
 .venv/.ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -17,12 +17,18 @@ from drivers.base import Driver, UnknownDeviceType
 ENTRY_POINT_GROUP = "batch_flash.drivers"
 
 _BUILT_IN: dict[str, str] = {
+    "arduino": "drivers.avr:ARDUINO",
     "esp32": "drivers.esp:ESP32",
     "esp32c3": "drivers.esp:ESP32C3",
     "esp32s3": "drivers.esp:ESP32S3",
     "esp8266": "drivers.esp:ESP8266",
     "arduino-ota": "drivers.ota.arduino:ARDUINO_OTA",
     "http-ota": "drivers.ota.http:HTTP_OTA",
+    "stm32": "drivers.stm32:STM32",
+    "pico": "drivers.pico:PICO",
+    "pico-usb": "drivers.pico:PICO_USB",
+    "pico2": "drivers.pico:PICO2",
+    "pico2-usb": "drivers.pico:PICO2_USB",
 }
 
 

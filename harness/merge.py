@@ -320,6 +320,7 @@ class Merger:
             board_id=target.device_id,
             chip=virtual.chip or chip,
             mac=virtual.mac or target.expected.mac,
+            serial=target.expected.serial,
             flash_size=virtual.flash_size or target.expected.flash_size or _roomy(self._driver(index), images),
             speed=virtual.speed,
             faults=virtual.faults,

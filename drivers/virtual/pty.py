@@ -73,6 +73,7 @@ class PtyPort:
         # A host sets its rate a moment after it has opened the port; a board that spoke sooner would be garbled.
         self._reset_is_due = True
         self._timer = self._loop.call_later(_POLL_S, self._press_reset)
+        self._readable()  # what the host has sent already comes before anything that the board is about to say
 
     def _press_reset(self) -> None:
         if self._reset_is_due:

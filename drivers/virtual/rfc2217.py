@@ -30,7 +30,6 @@ class _Settings:
     """What `PortManager` takes for a serial port: each change of a setting acts on the wire or the board's lines."""
 
     bytesize = serial.EIGHTBITS
-    parity = serial.PARITY_NONE
     stopbits = serial.STOPBITS_ONE
     xonxoff = rtscts = break_condition = False
     cts = dsr = cd = True
@@ -48,6 +47,15 @@ class _Settings:
     def baudrate(self, baud: int) -> None:
         self._port.flush()  # what was sent before keeps the rate that it was sent at
         self._port.baud = baud
+
+    @property
+    def parity(self) -> str:
+        return self._port.parity
+
+    @parity.setter
+    def parity(self, parity: str) -> None:
+        self._port.flush()
+        self._port.parity = parity
 
     def _set_line(self, **line: bool) -> None:
         self._port.flush()
@@ -79,6 +87,7 @@ class _Connection(asyncio.Protocol):
     """One client's connection."""
 
     baud = 9600  # until the client sets one
+    parity: str = serial.PARITY_NONE
 
     def __init__(self, port: Rfc2217Port) -> None:
         self._port = port
@@ -115,7 +124,7 @@ class _Connection(asyncio.Protocol):
         self._pending.clear()
         if self._until_drop is not None:
             data, self._until_drop = data[: self._until_drop], self._until_drop - len(data)
-        self._wire.from_host(data, self.baud)
+        self._wire.from_host(data, self.baud, self.parity)
         if self._until_drop is not None and self._until_drop <= 0:
             self._until_drop = None
             self._wire.faults.line_dropped()

@@ -104,6 +104,7 @@ class BoardSpec(_Data):
     board_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     chip: str  # one of `station.chips()`
     mac: str | None = None  # derived from board_id where left out
+    serial: str | None = None  # of boards that have no MAC; likewise
     flash_size: int | None = Field(default=None, gt=0)  # bytes; the chip's usual one where left out
     speed: Speed = Speed.FAST
     faults: tuple[Fault, ...] = ()

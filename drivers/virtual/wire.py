@@ -35,19 +35,22 @@ class Wire:
     def __init__(self, pace: Pace, faults: Faults) -> None:
         self.faults = faults
         self.baud = 115200
+        self.parity: str | None = None  # of the board's UART, as pyserial names it; None: it is not looked at
         self.autobaud = False  # while set, the UART follows the sender, as the ROM does until the first SYNC
         self.listeners: list[Listener] = []
         self._pace = pace
-        self._inbox: asyncio.Queue[tuple[bytes, int, float]] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[bytes, int, str | None, float]] = asyncio.Queue()
         self._waiting = 0
 
-    def from_host(self, data: bytes, baud: int) -> None:
-        """Bytes that a host sent at `baud`; the board takes them when it gets to them."""
+    def from_host(self, data: bytes, baud: int, parity: str | None = None) -> None:
+        """Bytes that a host sent at `baud`, with this parity where that can be told; the board takes them when it gets
+        to them.
+        """
         if not data or self._waiting + len(data) > _OVERRUN:
             return
         self._waiting += len(data)
         # The bytes travel from now on, whatever the board is busy with meanwhile.
-        self._inbox.put_nowait((data, baud, self._pace.arrival("in", len(data), baud)))
+        self._inbox.put_nowait((data, baud, parity, self._pace.arrival("in", len(data), baud)))
 
     def forget(self) -> None:
         """Whatever waits for the board is lost: its UART was reset, or the host purged the line."""
@@ -58,12 +61,12 @@ class Wire:
 
     async def receive(self) -> bytes:
         """The next bytes as the board's UART sees them; waits for them."""
-        data, baud, arrival = await self._inbox.get()
+        data, baud, parity, arrival = await self._inbox.get()
         self._waiting -= len(data)
         await self._pace.until(arrival)
         if self.autobaud:
             self.baud = baud
-        return self.faults.noisy(_sampled(data, baud, self.baud))
+        return self.faults.noisy(_framed(_sampled(data, baud, self.baud), parity, self.parity))
 
     async def send(self, data: bytes) -> None:
         """Send at the UART's rate to everybody who listens; lost when nobody does."""
@@ -77,7 +80,9 @@ class Wire:
 
     def _deliver(self, data: bytes) -> None:
         for listener in tuple(self.listeners):
-            listener.deliver(_sampled(data, self.baud, listener.baud))
+            # A listener without parity (a pty) takes every frame.
+            parity: str | None = getattr(listener, "parity", None)
+            listener.deliver(_framed(_sampled(data, self.baud, listener.baud), self.parity, parity))
 
 
 def _sampled(data: bytes, sent_at: int, sampled_at: int) -> bytes:
@@ -86,3 +91,17 @@ def _sampled(data: bytes, sent_at: int, sampled_at: int) -> bytes:
         return data
     fewer = max(1, len(data) * sampled_at // sent_at) if sampled_at < sent_at else len(data)
     return data[:fewer].translate(_GARBAGE)
+
+
+def _framed(data: bytes, sent: str | None, expected: str | None) -> bytes:
+    """What a receiver makes of frames with another parity. A byte whose parity bit happens to be what the receiver
+    expects there (without parity: the stop bit, a 1) gets through, as on a wire.
+    """
+    if None in (sent, expected) or sent == expected:
+        return data
+    return bytes(byte if _ninth_bit(byte, sent) == _ninth_bit(byte, expected) else _GARBAGE[byte] for byte in data)
+
+
+def _ninth_bit(byte: int, parity: str | None) -> int:
+    ones = byte.bit_count() & 1
+    return {"E": ones, "O": ones ^ 1}.get(parity or "N", 1)

@@ -146,8 +146,10 @@ class Rollout:
         start = self._release(device_id)
         if start.action is Action.UPDATE:
             self._wave(device_id).stop(now)
-            self._urgent.appendleft(start)
-            if not is_written:
+            if is_written:
+                self._urgent.appendleft(start)
+            else:  # the half-written ones go before it
+                self._urgent.append(start)
                 self._untouched.add(device_id)
         elif self._restores is not None:
             self._restores.appendleft(start)

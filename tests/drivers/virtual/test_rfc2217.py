@@ -42,7 +42,7 @@ def through_the_port(pieces: list[bytes], *faults) -> tuple[list[tuple[bytes, in
     async def talk() -> tuple[list[tuple[bytes, int]], list[dict[str, bool]], bytes]:
         wire = Wire(Pace(Speed.FAST), Faults(faults, "b"))
         arrived: list[tuple[bytes, int]] = []
-        wire.from_host = lambda data, rate: arrived.append((data, rate)) if data else None  # type: ignore[method-assign]
+        wire.from_host = lambda data, rate, _parity: arrived.append((data, rate)) if data else None  # type: ignore[method-assign]
         lines = Lines()
         port = Rfc2217Port(wire, lines.set)
         host, _, number = (await port.open()).removeprefix("rfc2217://").partition(":")

@@ -115,7 +115,7 @@ class RolloutMachine(RuleBasedStateMachine):
         ready = start in self.rollout.ready(self.now)
         is_over = self.halted or bool(self.rollout.state().failed)
         if start.action is Action.UPDATE and not is_written:
-            assert ready != is_over, "a rollout that is over starts nothing that it need not"
+            assert not (ready and is_over), "a rollout that is over starts nothing that it need not"
         elif not self.halted:
             assert ready
         self.note()
@@ -234,8 +234,9 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_was_cut_short_comes_first(self):
-        ready = [start.device_id in self.urgent for start in self.rollout.ready(self.now)]
-        assert ready == sorted(ready, reverse=True)
+        ready = [start.device_id for start in self.rollout.ready(self.now)]
+        ranks = [2 if d in self.urgent else 1 if d in self.untouched else 0 for d in ready]
+        assert ranks == sorted(ranks, reverse=True)
 
     @invariant()
     def newest_boards_are_taken_back_first(self):
@@ -272,7 +273,7 @@ class RolloutMachine(RuleBasedStateMachine):
     def a_paused_group_starts_nothing_and_one_on_trial_one_device(self):
         ready = [s.device_id for s in self.rollout.ready(self.now) if s.action is Action.UPDATE]
         for group in self.rollout.state().groups:
-            members = (set(self.group(group.name).devices) & set(ready)) - self.urgent
+            members = (set(self.group(group.name).devices) & set(ready)) - self.urgent - self.untouched
             assert len(members) <= (1 if group.status is GroupStatus.TRYING else 0)
 
     @invariant()

@@ -1,0 +1,70 @@
+"""The AVR parts that Arduinos with a serial adapter are made of, as data, and the names that people use for them.
+
+Sources: the ATmega48A-328P and ATmega640-2561 datasheets (signature, page, boot section);
+`boards.txt` of Arduino's AVR core 1.8.7 (programmer, rate, `maximum_size` = flash - boot section).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from drivers.base import Identity
+
+
+class Programmer(StrEnum):
+    """How the boot loader is spoken to, in avrdude's words (`-c`)."""
+
+    ARDUINO = "arduino"  # STK500v1: Optiboot, ATmegaBOOT
+    WIRING = "wiring"  # STK500v2: the Mega 2560's
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part with its usual boot loader. Sizes in bytes."""
+
+    chip: str
+    avrdude_id: str
+    signature: str  # hex, as avrdude prints it
+    flash_size: int
+    page_size: int
+    boot_size: int  # the boot section that the board's fuses choose
+    programmer: Programmer
+    never_erased_from: int | None = None  # where the boot loader stops erasing what it writes, for WIRING
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(chip=self.chip, revision="", serial="", flash_size=self.flash_size, reserved=self.boot_size)
+
+
+_ATMEGA328P = Part("atmega328p", "m328p", "1e950f", 0x8000, 128, 512, Programmer.ARDUINO)
+_ATMEGA168 = Part("atmega168", "m168", "1e9406", 0x4000, 128, 2048, Programmer.ARDUINO)
+# stk500boot.c: APP_END is FLASHEND - 2 * BOOTSIZE + 1, one boot section too early; so it is in the binary.
+_ATMEGA2560 = Part("atmega2560", "m2560", "1e9801", 0x40000, 256, 8192, Programmer.WIRING, never_erased_from=0x3C000)
+
+PARTS = (_ATMEGA328P, _ATMEGA168, _ATMEGA2560)
+
+# By the name that `boards.txt` or avrdude has for it, normalised. The Nano's and the Pro Mini's fuses give their boot
+# section 2 KiB, whichever boot loader is in it.
+_NAMES: dict[str, Part] = {
+    **dict.fromkeys(("", "arduino", "uno", "atmega328p", "atmega328", "m328p", "328p"), _ATMEGA328P),
+    **{name: replace(_ATMEGA328P, boot_size=2048) for name in ("nano", "promini", "pro", "diecimila", "duemilanove")},
+    **dict.fromkeys(("atmega168", "m168"), _ATMEGA168),
+    **dict.fromkeys(("mega", "mega2560", "atmega2560", "m2560", "2560"), _ATMEGA2560),
+}
+
+
+def find(name: str) -> Part | None:
+    """The part that a batch's `chip` means: "atmega328p", "Arduino Uno", "mega2560"; None for an unknown name."""
+    plain = "".join(character for character in name.lower() if character.isalnum())
+    return _NAMES.get(plain) or _NAMES.get(plain.removeprefix("arduino"))
+
+
+def names() -> tuple[str, ...]:
+    """The names to choose from, for a message."""
+    return tuple(sorted(name for name in _NAMES if name))
+
+
+def by_signature(signature: str) -> Part | None:
+    """The part with a signature, in hex without a prefix."""
+    return next((part for part in PARTS if part.signature == signature), None)

@@ -1,0 +1,90 @@
+"""Bringing a board into its boot loader while avrdude waits at the other end of the bridge.
+
+A boot loader listens for a second after a reset, and not from its beginning: Optiboot 4.4 blinks its LED for 0.4 s
+first, while its UART keeps three bytes. avrdude says GET_SYNC three times within 0.5 s "to get rid of line noise" and
+listens after the third (stk500.c), so that what it says may find half a command in the UART, or nobody any more.
+Therefore the board is reset when avrdude begins to speak, and answers a GET_SYNC of ours before it hears avrdude's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from drivers.avr_port import BoardPort
+from drivers.base import ConnectionLost
+
+_GET_SYNC = b"0 "  # STK_GET_SYNC, Sync_CRC_EOP (Atmel AVR061)
+_IN_SYNC = b"\x14\x10"  # Resp_STK_INSYNC, Resp_STK_OK
+_PRESSES = 3
+_BLINKING_S = 0.4  # Optiboot's three flashes; newer versions skip them
+_ANSWER_S = 0.25
+_SYNCS = 3  # for each press
+_SYNCS_OF_AVRDUDE = 3
+_AVRDUDE_SPEAKS_WITHIN_S = 3.0
+_ADVICE = (
+    "Check the board's power and cable, that DTR resets it, its `chip` (a Mega speaks another protocol), and "
+    "flash_baudrate: 57600 for Nanos with the old boot loader."
+)
+_ALL = 1 << 16  # bytes; more than a tool says before it is answered
+_STK500V2_BOOTS_S = 0.1  # wiring.c waits for 80 ms
+
+
+class Talk(Protocol):
+    """The tool's side of the bridge."""
+
+    @property
+    def told(self) -> int:
+        """Bytes that the tool has said so far."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits any more."""
+
+
+Wake = Callable[[BoardPort, Talk], int]
+"""Presses RESET and waits until the boot loader listens; of what the tool said, it is to hear so many last bytes.
+
+Raises `ConnectionLost` where nobody answers.
+"""
+
+
+def stk500v1(port: BoardPort, talk: Talk) -> int:
+    """Optiboot and ATmegaBOOT. Their watchdog is kept quiet until avrdude has said its last GET_SYNC."""
+    for press in range(_PRESSES):
+        if press:
+            port.let_go()
+        port.press()
+        if talk.is_over or _answers(port, talk):
+            break
+    else:
+        raise ConnectionLost("the boot loader does not answer: no reply to GET_SYNC after three resets", advice=_ADVICE)
+    end = time.monotonic() + _AVRDUDE_SPEAKS_WITHIN_S
+    while talk.told < _SYNCS_OF_AVRDUDE * len(_GET_SYNC) and time.monotonic() < end and not talk.is_over:
+        _sync(port)
+    return len(_GET_SYNC)
+
+
+def _answers(port: BoardPort, talk: Talk) -> bool:
+    time.sleep(_BLINKING_S)
+    return any(talk.is_over or _sync(port) for _ in range(_SYNCS))
+
+
+def _sync(port: BoardPort) -> bool:
+    """Whether it answers. Whatever comes later than that is read by the next one, or before the tool is connected."""
+    port.write(_GET_SYNC)
+    said, end = b"", time.monotonic() + _ANSWER_S
+    while time.monotonic() < end:
+        said += port.read()
+        if said.endswith(_IN_SYNC):
+            port.read()  # an answer to an earlier one, if there was one
+            return True
+    return False
+
+
+def stk500v2(port: BoardPort, _talk: Talk) -> int:
+    """The Mega's: it hears avrdude's own first message, which is told again where it was lost."""
+    port.press()
+    time.sleep(_STK500V2_BOOTS_S)
+    return _ALL

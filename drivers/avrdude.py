@@ -1,0 +1,161 @@
+"""Running avrdude: its command line, its time limits, its progress, its words.
+
+avrdude 7.1 takes 56 s to give up on a silent line, and may never end when it is out of sync: the limits are ours, and
+it is ended as soon as it complains of the line. Its own tries can not help, since only the bridge presses RESET; and a
+page that it sends once more makes the Mega's boot loader erase one page too many.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from drivers.avr_bridge import Bridge
+from drivers.avr_parts import Part, Programmer
+from drivers.base import DeviceError, Log, PhaseTimeout, Progress
+
+READY_LIMIT_S = 8.0  # from avrdude's start to the boot loader's first answer; usually 0.5 s
+_POLL_S = 0.2
+_BAR = re.compile(r"^(?P<what>\w+) \| (?P<marks>#*)")
+_NOISE = re.compile(r'ioctl\("TIOCM\w+"\)|^avrdude done')  # a pseudo-terminal has no modem lines
+_MARKS = 50  # of a whole bar
+_LINE_LOST = re.compile(r"not in sync|out of sync|not responding|protocol expects|timeout|timed out")
+_READY = "initialized and ready to accept instructions"
+
+
+class AvrdudeFailed(Exception):
+    """It failed, or was ended since it would; `output` is what it said."""
+
+    def __init__(self, output: str) -> None:
+        super().__init__("avrdude failed")
+        self.output = output
+
+
+class NoSync(Exception):
+    """The boot loader has not answered: nothing was done to the board. `output` is what avrdude said."""
+
+    def __init__(self, output: str) -> None:
+        super().__init__("the boot loader does not answer")
+        self.output = output
+
+
+@dataclass(frozen=True)
+class Job:
+    """What avrdude is to do: its `-U` operations, and how many progress bars it draws for them."""
+
+    operations: Sequence[str] = ()
+    bars: int = 0
+    limit_s: float = 2 * READY_LIMIT_S
+    total: int = 0  # bytes, for the progress
+
+    def arguments(self, part: Part, programmer: Programmer, path: str, baud: int) -> list[str]:
+        """-D: no chip erase. -A: a read keeps the 0xff at its end. No -F: a wrong signature ends it."""
+        fixed = ["-c", programmer, "-p", part.avrdude_id, "-P", path, "-b", str(baud), "-D", "-A"]
+        return ["avrdude", *fixed, *(word for operation in self.operations for word in ("-U", operation))]
+
+
+class Output:
+    """avrdude's words as they come: whole lines to the log, bars to the progress."""
+
+    def __init__(self, job: Job, log: Log, progress: Progress) -> None:
+        self._job = job
+        self._log = log
+        self._progress = progress
+        self._bars_done = 0
+        self._line = ""
+        self.text = ""
+
+    def feed(self, data: bytes) -> None:
+        text = data.decode("utf-8", "replace").replace("\r", "\n")
+        self.text += text
+        for piece in text.splitlines(keepends=True):
+            self._line += piece
+            self._show_progress()
+            if piece.endswith("\n"):
+                if self._line.strip() and not _NOISE.search(self._line):
+                    self._log(self._line.rstrip())
+                self._line = ""
+
+    def _show_progress(self) -> None:
+        bar = _BAR.match(self._line)
+        if bar is None or not self._job.bars:
+            return
+        done = min(len(bar["marks"]), _MARKS)
+        self._progress(
+            self._job.total * (self._bars_done * _MARKS + done) // (self._job.bars * _MARKS), self._job.total
+        )
+        if self._line.endswith("\n"):
+            self._bars_done += 1
+
+    @property
+    def is_line_lost(self) -> bool:
+        """Whether avrdude has missed an answer."""
+        return _LINE_LOST.search(self.text) is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the boot loader has answered."""
+        return _READY in self.text
+
+
+def run(command: Sequence[str], bridge: Bridge, job: Job, output: Output) -> None:
+    """Run avrdude to its end. Raises AvrdudeFailed, NoSync, PhaseTimeout, or what became of the port."""
+    process = _start(command)
+    try:
+        _follow(process, bridge, job, output)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+    if bridge.error is not None:
+        raise bridge.error
+    if process.returncode:
+        raise AvrdudeFailed(output.text) if output.is_ready else NoSync(output.text)
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """In a locale of its own: its system errors are to be understood. It inherits ignored signals of a worker, so that
+    a Ctrl-C at the terminal does not cut a write. It is killed with this process: avrdude 7.1 reads a terminal that has
+    gone again and again, for ever.
+    """
+    program, *arguments = command
+    path = shutil.which(program)
+    if path is None:
+        raise DeviceError(
+            f"{program} is not installed", advice="Install it: sudo apt-get install avrdude (7.0 or later)."
+        )
+    guard = shutil.which("setpriv")  # of util-linux: prctl(PR_SET_PDEATHSIG), which a fork beside threads can not call
+    return subprocess.Popen(
+        [*([guard, "--pdeathsig", "KILL"] if guard else []), path, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+
+
+def _follow(process: subprocess.Popen[bytes], bridge: Bridge, job: Job, output: Output) -> None:
+    assert process.stderr is not None
+    start = time.monotonic()
+    while not bridge.is_broken:
+        if select.select([process.stderr], [], [], _POLL_S)[0]:
+            data = os.read(process.stderr.fileno(), 4096)
+            if not data:
+                process.wait(max(0.1, start + job.limit_s - time.monotonic()))
+                return
+            output.feed(data)
+            if output.is_line_lost:
+                return
+        spent_s = time.monotonic() - start
+        if not output.is_ready and spent_s > READY_LIMIT_S:
+            raise NoSync(output.text)
+        if spent_s > job.limit_s:
+            raise PhaseTimeout(f"avrdude did not end within {job.limit_s:.0f} s")

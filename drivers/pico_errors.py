@@ -1,0 +1,78 @@
+"""The system's, pyserial's and pyusb's errors with a Pico, translated once into the drivers' family."""
+
+from __future__ import annotations
+
+import errno
+
+import serial
+
+from drivers import picoboot
+from drivers.base import (
+    BadImage,
+    ConnectionLost,
+    DeviceError,
+    FlashFailed,
+    PortPermission,
+    PortUnavailable,
+    WrongBoard,
+)
+from drivers.usb_devices import PERMISSION_ADVICE
+
+_LOST = "Check the cable and the board's power. If it does not come back: hold BOOTSEL while plugging it in."
+_DRIVE_PERMISSION = "Mount the boot drive so that you may write to it (for example with -o uid=$UID), then try again."
+_READ_ONLY = (
+    "The boot drive is mounted read-only: mount it again read-write. A drive that stays so is damaged, or no Pico."
+)
+_FULL = "The boot drive takes 128 MiB. One that is full is no Pico's, or was mounted wrongly: unplug the board."
+
+_BY_STATUS: dict[picoboot.Status, type[DeviceError]] = {
+    picoboot.Status.INVALID_ADDRESS: BadImage,
+    picoboot.Status.NOT_PERMITTED: WrongBoard,
+    picoboot.Status.REBOOTING: ConnectionLost,
+    picoboot.Status.INTERLEAVED_WRITE: FlashFailed,
+}
+
+
+def translate_drive(error: Exception, doing: str) -> DeviceError:
+    """For what happens with the drive or the application's port."""
+    if isinstance(error, DeviceError):
+        return error
+    number = error.errno if isinstance(error, OSError) else None
+    text = f"{doing}: {_in_one_line(error)}"
+    if isinstance(error, serial.SerialException):
+        return (PortPermission if number in (errno.EACCES, errno.EPERM) else PortUnavailable)(text)
+    if number in (errno.EACCES, errno.EPERM):
+        return PortPermission(text, advice=_DRIVE_PERMISSION)
+    if number == errno.EROFS:
+        return PortPermission(text, advice=_READ_ONLY)
+    if number == errno.ENOSPC:
+        return FlashFailed(text, advice=_FULL)
+    if isinstance(error, OSError):
+        return ConnectionLost(text, advice=_LOST)
+    return DeviceError(text)
+
+
+def translate_usb(error: Exception, doing: str) -> DeviceError:
+    """For what happens on the way to PICOBOOT."""
+    text = f"{doing}: {_in_one_line(error)}"
+    if isinstance(error, picoboot.Refused):
+        kind = _BY_STATUS.get(error.status, FlashFailed) if error.status is not None else FlashFailed
+        return kind(text)
+    if isinstance(error, picoboot.Garbled):
+        return ConnectionLost(text, advice=_LOST)
+    if isinstance(error, DeviceError) or not _is_usb(error):
+        return translate_drive(error, doing)
+    number = getattr(error, "errno", None)
+    if number in (errno.EACCES, errno.EPERM):
+        return PortPermission(text, advice=PERMISSION_ADVICE)
+    if number == errno.EBUSY:
+        return PortUnavailable(text, advice="Another program works with the board: end picotool, or a virtual machine.")
+    return ConnectionLost(text, advice=_LOST)
+
+
+def _is_usb(error: Exception) -> bool:
+    return type(error).__module__.startswith("usb.")
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,77 @@
+"""What a part says of itself in its system memory: unique id and flash size; and the option bits that move sectors."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from drivers.base import Region
+from drivers.stm32.loader import Loader
+from drivers.stm32.parts import Part, Signature
+from drivers.stm32.protocol import Refused
+from drivers.stm32.sectors import Layout
+
+_KIB = 1024
+_ERASED = b"\xff"
+
+
+@dataclass(frozen=True)
+class Electronic:
+    """`uid`: the 96 bits in the order of their addresses, in hex; empty where they can not be read."""
+
+    uid: str
+    flash_size: int
+
+
+def read(loader: Loader, part: Part) -> Electronic:
+    """Ask the chip. A boot loader that refuses these addresses leaves no unique id, and the family's largest flash."""
+    memory = {start: _try_read(loader, Region(start, size)) for start, size in _pieces(part.signature)}
+    words = [_at(memory, address, 4) for address in part.signature.uid]
+    return Electronic(uid(words), flash_size(_at(memory, part.signature.flash_size, 2), part.largest_flash))
+
+
+def uid(words: list[bytes]) -> str:
+    """Three words, of which one may be missing. Parts without one read as erased. Pure."""
+    joined = b"".join(words)
+    if len(joined) != 12 or joined in (_ERASED * 12, bytes(12)):
+        return ""
+    return joined.hex()
+
+
+def flash_size(register: bytes, largest: int) -> int:
+    """The size register's KiB in bytes; what can not be true is answered with the largest. Pure."""
+    if len(register) != 2:
+        return largest
+    (kib,) = struct.unpack("<H", register)
+    return kib * _KIB if 0 < kib * _KIB <= largest else largest
+
+
+def layout(loader: Loader, part: Part, size: int) -> Layout:
+    """How this very chip's flash is cut: some parts have an option for it."""
+    switch = part.switch
+    if switch is None or size > switch.largest:
+        return part.usual_layout(size)
+    options = _try_read(loader, Region(switch.address, 2))
+    if options and bool(struct.unpack("<H", options)[0] >> switch.bit & 1) == switch.value:
+        return switch.layout
+    return part.usual_layout(size)
+
+
+def _pieces(signature: Signature) -> tuple[tuple[int, int], ...]:
+    if signature.block:
+        return ((signature.flash_size & ~0xFF, signature.block),)
+    return ((signature.uid[0], 12), (signature.flash_size, 2))
+
+
+def _try_read(loader: Loader, region: Region) -> bytes:
+    try:
+        return loader.read_surely(region.address, region.size)
+    except Refused:
+        return b""
+
+
+def _at(memory: dict[int, bytes], address: int, size: int) -> bytes:
+    for start, data in memory.items():
+        if start <= address and address + size <= start + len(data):
+            return data[address - start : address - start + size]
+    return b""
