@@ -6,7 +6,7 @@ import pytest
 
 from drivers.virtual.demo import make_demo_firmware
 
-EXAMPLES = ("demo.yaml", "full-image.yaml", "network.yaml", "prod.yaml")
+EXAMPLES = ("demo.yaml", "full-image.yaml", "gradual.yaml", "mixed.yaml", "network.yaml", "prod.yaml")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drivers import device_types, load_driver
-from drivers.base import BadImage, Driver, ImageFacts
+from drivers.base import BadImage, Driver, Identity, ImageFacts
 from harness.batch import Virtual
 from harness.config import DeviceTypeSettings
 from harness.firmware import Contents, Shelf, UnusableFile, overlaps
@@ -107,7 +107,8 @@ class Payloads:
         self, wanted: WantedImage, facts: ImageFacts, device_type: str, settings: DeviceTypeSettings
     ) -> None:
         chip = settings.chip
-        if self._check_fit and chip and facts.chip and _plain(chip) != _plain(facts.chip):
+        made_for = Identity(facts.chip or "", "", "", 0)
+        if self._check_fit and chip and facts.chip and not load_driver(device_type).matches(chip, made_for):
             message = f"{wanted.file.name} is made for {facts.chip}, but {device_type} boards have a {chip}"
             self._report(wanted.loc, message)
 
@@ -153,7 +154,3 @@ class Payloads:
             why = f"the images say {' and '.join(held)}" if held else f"{wanted[0].file.name} does not say one"
             self._report((), "'version' is missing", f"{why}: give the version that the firmware reports")
         return None
-
-
-def _plain(chip: str) -> str:
-    return chip.lower().replace("-", "")

@@ -6,14 +6,16 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
-from drivers.virtual import firmware
-from drivers.virtual.esp.chips import CHIPS
-from drivers.virtual.esp.virtual_app import Behaviour
-
-PROJECT = "demo"
-INSTALLED, NEXT, BROKEN = "1.1.0", "1.2.0", "1.3.0"
+_FAMILIES = (
+    "drivers.virtual.esp.firmware",
+    "drivers.virtual.avr.firmware",
+    "drivers.virtual.stm32.firmware",
+    "drivers.virtual.pico.firmware",
+)
+"""Modules with a function `demo_files`: names and contents of a family's files."""
 
 
 def make_demo_firmware(out: Path) -> None:
@@ -29,13 +31,8 @@ def make_demo_firmware(out: Path) -> None:
 
 
 def _files() -> Iterator[tuple[str, bytes]]:
-    for chip in CHIPS:
-        yield f"demo-{chip}-{INSTALLED}.factory.bin", firmware.merged_image(chip, PROJECT, INSTALLED)
-        yield f"demo-{chip}-{NEXT}.bin", firmware.build_app(chip, PROJECT, NEXT)
-    yield f"demo-esp32-{NEXT}.bootloader.bin", firmware.build_bootloader("esp32", NEXT)
-    yield f"demo-esp32-{NEXT}.partition-table.bin", firmware.build_partition_table()
-    # Every check passes, the board starts it, and it aborts: what only a boot test finds.
-    yield f"demo-esp32-{BROKEN}-noboot.bin", firmware.build_app("esp32", PROJECT, BROKEN, behaviour=Behaviour.ABORT)
+    for family in _FAMILIES:
+        yield from import_module(family).demo_files()
 
 
 def _write(path: Path, contents: bytes) -> None:

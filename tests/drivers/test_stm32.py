@@ -162,7 +162,7 @@ def test_the_revision_is_the_boot_loaders_version(lab: Lab, chip: str, revision:
 
 def test_the_serial_is_the_unique_id_in_the_order_of_its_addresses(tmp_path: Path):
     uid = "3e0040000f51383236323634"
-    boards = tuple(BoardSpec(board_id=chip, chip=chip, mac=uid) for chip in CHIPS)
+    boards = tuple(BoardSpec(board_id=chip, chip=chip, serial=uid) for chip in CHIPS)
     with Bench.start(BenchSpec(state=tmp_path, boards=boards)) as bench:
         lab = Lab(bench, tmp_path)
         assert {lab.open(chip).connect().serial for chip in CHIPS} == {uid}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from drivers.virtual import firmware
 from drivers.virtual.errors import BenchError
-from drivers.virtual.esp import efuse
+from drivers.virtual.esp import efuse, firmware
 from drivers.virtual.esp.board import Board
 from drivers.virtual.esp.chips import CHIPS, FLASH_SIZES, Chip
 from drivers.virtual.serial_station import SerialStation

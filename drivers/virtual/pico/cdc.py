@@ -24,7 +24,7 @@ _IDLE_BAUD = 115200
 class CdcWire(Wire):
     """The port's two directions."""
 
-    def from_host(self, data: bytes, baud: int) -> None:  # noqa: ARG002
+    def from_host(self, data: bytes, baud: int, parity: str | None = None) -> None:  # noqa: ARG002
         super().from_host(data, self.baud)
 
     def _deliver(self, data: bytes) -> None:

@@ -45,13 +45,13 @@ def station(spec: BoardSpec, state: Path, wait_s: float) -> Stm32Station:
 
 
 def _uid(spec: BoardSpec) -> bytes:
-    """The 96 bits that the spec names in the place of a MAC, or else the board's own."""
-    if spec.mac is None:
+    """The 96 bits that the spec names as its serial number, or else the board's own."""
+    if spec.serial is None:
         digest = hashlib.sha256(spec.board_id.encode()).digest()
         return digest[:5] + b"BENCH" + digest[5:7]
-    if not _UID.fullmatch(spec.mac):
-        raise BenchError(f"{spec.board_id}: {spec.mac!r} is no unique id of an STM32: 24 hexadecimal digits")
-    return bytes.fromhex(spec.mac)
+    if not _UID.fullmatch(spec.serial):
+        raise BenchError(f"{spec.board_id}: {spec.serial!r} is no unique id of an STM32: 24 hexadecimal digits")
+    return bytes.fromhex(spec.serial)
 
 
 def _chip(name: str, board_id: str) -> Chip:

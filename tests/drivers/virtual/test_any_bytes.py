@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.virtual.firmware import factory_image
+from drivers.virtual.esp.firmware import factory_image
 from tests.drivers.virtual.probe import Probe, escaped, on_board, xor
 
 CHIPS = ("esp32", "esp32s3", "esp32c3", "esp8266")

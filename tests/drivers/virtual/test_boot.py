@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.virtual import firmware
+from drivers.virtual.esp import firmware
 from drivers.virtual.esp.chips import CHIPS
 from drivers.virtual.esp.partitions import APP, DATA, Partition, make_table
 from drivers.virtual.esp.virtual_app import Behaviour

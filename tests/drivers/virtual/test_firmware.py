@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from esptool.bin_image import LoadFirmwareImage
 
-from drivers.virtual import firmware
 from drivers.virtual.demo import make_demo_firmware
+from drivers.virtual.esp import firmware
 from tests.drivers.virtual.conftest import CHIPS
 
 LATER = ("esp32", "esp32s3", "esp32c3")

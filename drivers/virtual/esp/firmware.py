@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from drivers.virtual.esp.image import Description, make_description
 from drivers.virtual.esp.partitions import APP, DATA, FACTORY, TABLE_AT, Partition, make_table
 from drivers.virtual.esp.virtual_app import Behaviour, VirtualApp
 
+PROJECT = "demo"
+INSTALLED, NEXT, BROKEN = "1.1.0", "1.2.0", "1.3.0"
 FACTORY_PROJECT = "factory"
 FACTORY_VERSION = "0.0.0"
 DEFAULT_APP_SIZE = 256 * 1024
@@ -118,6 +121,18 @@ def merged_image(chip: str, project: str, version: str) -> bytes:
 def factory_image(chip: str, version: str = FACTORY_VERSION) -> bytes:
     """What a board has in its flash that nobody has flashed yet, from address 0 on."""
     return merged_image(chip, FACTORY_PROJECT, version)
+
+
+def demo_files() -> Iterator[tuple[str, bytes]]:
+    """The demonstration's files: what the boards hold, and what they are to be given."""
+    for chip in CHIPS:
+        yield f"demo-{chip}-{INSTALLED}.factory.bin", merged_image(chip, PROJECT, INSTALLED)
+        yield f"demo-{chip}-{NEXT}.bin", build_app(chip, PROJECT, NEXT)
+    yield f"demo-esp32-{INSTALLED}.bin", build_app("esp32", PROJECT, INSTALLED)  # for updates over the air
+    yield f"demo-esp32-{NEXT}.bootloader.bin", build_bootloader("esp32", NEXT)
+    yield f"demo-esp32-{NEXT}.partition-table.bin", build_partition_table()
+    # Every check passes, the board starts it, and it aborts: what only a boot test finds.
+    yield f"demo-esp32-{BROKEN}-noboot.bin", build_app("esp32", PROJECT, BROKEN, behaviour=Behaviour.ABORT)
 
 
 def _build_8266(project: str, version: str, size: int, behaviour: Behaviour) -> bytes:
