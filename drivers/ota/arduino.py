@@ -52,6 +52,7 @@ _ANSWER_S = 3.0  # for an answer to a datagram, which may be lost; the ESP8266 b
 _PROOF_S = 10.0  # as espota.py: 10,000 rounds take an ESP32 some 100 ms, a busy sketch longer
 _LONGEST = 0x400  # bytes of an answer
 _NONE = ""
+_WEB_PORT = 80
 
 
 class ArduinoOptions(StatusOptions):
@@ -70,6 +71,11 @@ class ArduinoSession(UpdateSession):
         super().__init__(link, options, log)
         self._host_port = options.host_port
         self._password = SecretStr(options.password.value() if options.password else _NONE)
+
+    @property
+    def _status_ports(self) -> Sequence[int]:
+        """A sketch's web server has a port of its own; a virtual board's is the TCP port of its UDP port's number."""
+        return (_WEB_PORT, self._address.port)
 
     def _probe(self) -> None:
         """With a password only: the board asks for it, and is told to forget the matter.

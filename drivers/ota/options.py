@@ -35,7 +35,7 @@ class StatusOptions(Options):
     version_path: UrlPath | None = Field(
         default=None, description="Path of the page on which the board says which version runs."
     )
-    version_port: int | None = Field(default=None, ge=1, le=65535, description="Its port. Left out: the updater's.")
+    version_port: int | None = Field(default=None, ge=1, le=65535, description="Its port. Left out: the usual ones.")
     version_pattern: Annotated[str, AfterValidator(_a_pattern)] | None = Field(
         default=None,
         description="Regular expression whose first group is the version. Left out: JSON, or `version: …`.",

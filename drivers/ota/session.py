@@ -59,7 +59,8 @@ class UpdateSession(ABC):
         self._log = log
         self._address = Address.of(link.port)
         self._ip = ""
-        self._web: Web | None = None
+        self._webs: Sequence[Web] = ()  # where the status page may be
+        self._web: Web | None = None  # where it is
         self._connected = False
         self._before: Status | None = None
         self._written = Written.NOTHING
@@ -113,8 +114,9 @@ class UpdateSession(ABC):
         found = socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
         self._ip = str(found[0][4][0])
         if self._options.version_path is not None:
-            address = Address(self._address.host, self._options.version_port or self._address.port)
-            self._web = self._status_web(address)
+            ports = [self._options.version_port] if self._options.version_port else self._status_ports
+            self._webs = [self._status_web(Address(self._address.host, port)) for port in ports]
+            self._web = self._webs[0]
         if self._ip != self._address.host:
             self._log(f"{self._address.host} is {self._ip}")
 
@@ -123,7 +125,7 @@ class UpdateSession(ABC):
         if self._web is None:
             return None
         try:
-            found = self._page(self._link.read_timeout_s)
+            found = self._first_page() if self._before is None else self._page(self._link.read_timeout_s)
         except DeviceError as error:
             if self._before is None or self._before.mac:
                 raise
@@ -133,6 +135,21 @@ class UpdateSession(ABC):
             self._restarted = True
         self._before = found
         return found
+
+    def _first_page(self) -> Status:
+        for web in self._webs[:-1]:
+            self._web = web
+            try:
+                return self._page(self._link.read_timeout_s)
+            except DeviceError as error:
+                self._log(f"no status page there ({error})")
+        self._web = self._webs[-1]
+        return self._page(self._link.read_timeout_s)
+
+    @property
+    def _status_ports(self) -> Sequence[int]:
+        """Where the status page usually is."""
+        return (self._address.port,)
 
     def _status_web(self, address: Address) -> Web:
         return Web(Site(address, self._ip), self._link.connect_timeout_s, self._link.read_timeout_s)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from drivers.virtual import firmware
+from drivers.virtual.esp import firmware
 from drivers.virtual.esp.virtual_app import Behaviour
 from tests.e2e.project import Project
 

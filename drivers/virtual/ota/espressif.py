@@ -15,8 +15,7 @@ import zlib
 from abc import ABC
 from dataclasses import dataclass
 
-from drivers.virtual import firmware
-from drivers.virtual.esp import boot_rom, efuse, second_stage, virtual_app
+from drivers.virtual.esp import boot_rom, efuse, firmware, second_stage, virtual_app
 from drivers.virtual.esp.chips import CHIPS, ESP8266, Chip
 from drivers.virtual.esp.image import (
     DESCRIPTION_SIZE,

@@ -13,8 +13,8 @@ from typing import Any
 
 import drivers
 from drivers.base import Link, NetworkFailed, Segment, Session
-from drivers.virtual import firmware
 from drivers.virtual.client import Bench
+from drivers.virtual.esp import firmware
 from drivers.virtual.spec import BenchSpec, BoardSpec, Fault
 
 OLD, NEW = "1.1.0", "1.2.0"

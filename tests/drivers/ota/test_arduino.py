@@ -384,3 +384,17 @@ def test_any_bytes_from_the_board_end_in_an_ok_or_a_device_error(data: bytes):
         else:
             with pytest.raises(DeviceError):
                 send(port, bytes(500))
+
+
+def test_a_page_is_looked_for_at_the_web_servers_usual_port_first(tmp_path: Path):
+    with on_bench(tmp_path, "arduino-ota") as there, there.session() as session:
+        session.connect()
+        assert session.installed_version(0) == OLD
+        assert any("127.0.0.1/version" in line for line in there.lines)
+    nowhere = {**STATUS, "version_port": 9}
+    with (
+        on_bench(tmp_path, "arduino-ota", nowhere) as there,
+        there.session() as session,
+        pytest.raises(NetworkFailed, match=":9/version"),
+    ):
+        session.connect()

@@ -22,7 +22,7 @@ from drivers.base import (
 )
 from drivers.secrets import SecretUnavailable
 from drivers.virtual.client import BenchError
-from drivers.virtual.firmware import build_app, build_bootloader, merged_image
+from drivers.virtual.esp.firmware import build_app, build_bootloader, merged_image
 from drivers.virtual.spec import (
     BitErrors,
     LineDrop,

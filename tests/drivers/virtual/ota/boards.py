@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from drivers.virtual import firmware
 from drivers.virtual.client import Bench
+from drivers.virtual.esp import firmware
 from drivers.virtual.spec import BenchSpec, BoardSpec
 
 OLD, NEW = "1.1.0", "1.2.0"
