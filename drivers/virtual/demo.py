@@ -14,6 +14,7 @@ _FAMILIES = (
     "drivers.virtual.avr.firmware",
     "drivers.virtual.stm32.firmware",
     "drivers.virtual.pico.firmware",
+    "drivers.virtual.ota.smp_firmware",
 )
 """Modules with a function `demo_files`: names and contents of a family's files."""
 
