@@ -11,7 +11,7 @@ import os
 import struct
 import time
 
-from drivers.esp_log import NoHex, attach, esptool, no_log
+from drivers.esp.log import NoHex, attach, esptool, no_log
 
 MEGABYTE = 1_000_000
 BLOCK = 0x4000

@@ -10,9 +10,9 @@ import dataclasses
 import zlib
 from collections.abc import Sequence
 
-from drivers import esp_image
 from drivers.base import BadImage, ImageFacts, Segment
-from drivers.esp_log import esptool
+from drivers.esp import image as esp_image
+from drivers.esp.log import esptool
 
 _MAGIC = 0xE9
 _GZIP = b"\x1f\x8b"  # which eboot of the ESP8266 unpacks

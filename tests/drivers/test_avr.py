@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import drivers
-from drivers import avr_errors
 from drivers.avr import ARDUINO, AvrOptions, AvrSession
+from drivers.avr import errors as avr_errors
 from drivers.base import (
     BadImage,
     ConnectionLost,

@@ -16,7 +16,7 @@ import serial
 import drivers
 from drivers.base import ConnectionLost, DeviceError, Link, PhaseTimeout, PortUnavailable, Region, Segment, WrongBoard
 from drivers.esp import ESP32, EspSession
-from drivers.esp_log import esptool
+from drivers.esp.log import esptool
 from drivers.virtual.client import Bench
 from drivers.virtual.spec import BenchSpec, BitErrors, BoardSpec, LineDrop, SilentLine, WrongMd5
 from harness.deadline import limit
@@ -220,7 +220,7 @@ def test_rates_fall_to_the_lowest_and_no_further(session: EspSession):
 
 def test_settings_of_the_folder_that_a_run_starts_in_change_nothing(tmp_path: Path):
     (tmp_path / "setup.cfg").write_text("[esptool]\ntimeout = 77\n")
-    code = "from drivers.esp_log import esptool; print(esptool.loader.DEFAULT_TIMEOUT)"
+    code = "from drivers.esp.log import esptool; print(esptool.loader.DEFAULT_TIMEOUT)"
     environment = {key: value for key, value in os.environ.items() if key != "ESPTOOL_CFGFILE"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True

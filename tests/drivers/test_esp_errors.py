@@ -23,8 +23,8 @@ from drivers.base import (
     VerificationFailed,
     WrongBoard,
 )
-from drivers.esp_errors import translate
-from drivers.esp_log import esptool
+from drivers.esp.errors import translate
+from drivers.esp.log import esptool
 
 FatalError = esptool.FatalError
 

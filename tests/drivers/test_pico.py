@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers import load_driver, usb_devices
+from drivers import load_driver
 from drivers.base import (
     BadImage,
     BootFailed,
@@ -25,11 +25,11 @@ from drivers.base import (
     Segment,
     WrongBoard,
 )
-from drivers.pico import PICO, PICO2, PICO_USB, PicoOptions
-from drivers.pico_app import AppPort
-from drivers.pico_drive import BootDrive, parse_info
-from drivers.pico_errors import translate_drive, translate_usb
-from drivers.picoboot import Command, Refused, Status
+from drivers.pico import PICO, PICO2, PICO_USB, PicoOptions, usb_devices
+from drivers.pico.app import AppPort
+from drivers.pico.drive import BootDrive, parse_info
+from drivers.pico.errors import translate_drive, translate_usb
+from drivers.pico.picoboot import Command, Refused, Status
 from drivers.virtual.client import Bench
 from drivers.virtual.errors import BenchError
 from drivers.virtual.pico import firmware

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers import pico_image
 from drivers.base import BadImage, ImageFacts, Segment
 from drivers.pico import PICO, PICO2_USB
+from drivers.pico import image as pico_image
 from drivers.virtual.pico import firmware
 from drivers.virtual.pico.chips import CHIPS, FLASH_BASE
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers import pico_uf2
 from drivers.base import BadImage, Segment
 from drivers.pico import PICO, PICO2
-from drivers.pico_uf2 import Family
+from drivers.pico import uf2 as pico_uf2
+from drivers.pico.uf2 import Family
 from drivers.virtual.pico import firmware
 from drivers.virtual.pico.chips import CHIPS, FLASH_BASE
 from tests.drivers.virtual.pico.conftest import (

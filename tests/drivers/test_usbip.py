@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from usbip import In, Interface, Out, Setup, Stall, USBDevice
 
-from drivers import usb_devices, usbip
 from drivers.base import DeviceError, PortUnavailable
-from drivers.usbip_backend import UsbIpBackend, descriptors
+from drivers.pico import usb_devices, usbip
+from drivers.pico.usbip_backend import UsbIpBackend, descriptors
 
 
 class Echo(Interface):

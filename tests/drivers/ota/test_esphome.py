@@ -28,7 +28,7 @@ from drivers.ota.errors import AccessDenied
 from drivers.ota.esphome import ESPHOME, EsphomeOptions, EsphomeSession
 from drivers.ota.esphome_protocol import REFUSALS, refusal
 from drivers.virtual.client import Bench
-from drivers.virtual.firmware import build_app, build_bootloader
+from drivers.virtual.esp.firmware import build_app, build_bootloader
 from drivers.virtual.spec import (
     BenchSpec,
     BitErrors,

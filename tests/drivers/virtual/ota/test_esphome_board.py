@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from drivers.virtual.client import Bench, BenchError
-from drivers.virtual.firmware import build_app
+from drivers.virtual.esp.firmware import build_app
 from drivers.virtual.spec import BenchSpec, BoardSpec, StuckInApp, WrongChip
 from tests.stock import run
 

@@ -18,12 +18,16 @@ from pathlib import Path
 
 from pydantic import Field
 
-from drivers import avr_errors, avr_files, avr_parts, avr_wake, avrdude
-from drivers.avr_bridge import Bridge
-from drivers.avr_parts import Part, Programmer
-from drivers.avr_port import BoardPort, ResetByLine
-from drivers.avr_wake import Wake
-from drivers.avrdude import AvrdudeFailed, Job, NoSync, Output
+from drivers.avr import avrdude
+from drivers.avr import errors as avr_errors
+from drivers.avr import files as avr_files
+from drivers.avr import parts as avr_parts
+from drivers.avr import wake as avr_wake
+from drivers.avr.avrdude import AvrdudeFailed, Job, NoSync, Output
+from drivers.avr.bridge import Bridge
+from drivers.avr.parts import Part, Programmer
+from drivers.avr.port import BoardPort, ResetByLine
+from drivers.avr.wake import Wake
 from drivers.base import (
     BadImage,
     Capabilities,

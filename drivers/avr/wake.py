@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from drivers.avr_port import BoardPort
+from drivers.avr.port import BoardPort
 from drivers.base import ConnectionLost
 
 _GET_SYNC = b"0 "  # STK_GET_SYNC, Sync_CRC_EOP (Atmel AVR061)

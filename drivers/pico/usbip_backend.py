@@ -12,7 +12,7 @@ from typing import Any
 import usb.backend
 import usb.core
 
-from drivers.usbip import Imported, UsbIpError
+from drivers.pico.usbip import Imported, UsbIpError
 
 _GET_DESCRIPTOR, _SET_CONFIGURATION, _GET_CONFIGURATION, _SET_INTERFACE = 0x06, 0x09, 0x08, 0x0B
 _CLEAR_FEATURE, _ENDPOINT_HALT = 0x01, 0

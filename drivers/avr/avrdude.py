@@ -16,8 +16,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drivers.avr_bridge import Bridge
-from drivers.avr_parts import Part, Programmer
+from drivers.avr.bridge import Bridge
+from drivers.avr.parts import Part, Programmer
 from drivers.base import DeviceError, Log, PhaseTimeout, Progress
 
 READY_LIMIT_S = 8.0  # from avrdude's start to the boot loader's first answer; usually 0.5 s

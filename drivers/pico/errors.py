@@ -6,7 +6,6 @@ import errno
 
 import serial
 
-from drivers import picoboot
 from drivers.base import (
     BadImage,
     ConnectionLost,
@@ -16,7 +15,8 @@ from drivers.base import (
     PortUnavailable,
     WrongBoard,
 )
-from drivers.usb_devices import PERMISSION_ADVICE
+from drivers.pico import picoboot
+from drivers.pico.usb_devices import PERMISSION_ADVICE
 
 _LOST = "Check the cable and the board's power. If it does not come back: hold BOOTSEL while plugging it in."
 _DRIVE_PERMISSION = "Mount the boot drive so that you may write to it (for example with -o uid=$UID), then try again."

@@ -15,8 +15,8 @@ import tty
 from types import TracebackType
 from typing import Self
 
-from drivers.avr_port import POLL_S, BoardPort
-from drivers.avr_wake import Wake
+from drivers.avr.port import POLL_S, BoardPort
+from drivers.avr.wake import Wake
 
 _SIZE = 4096
 

@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from drivers import pico_image, pico_uf2
 from drivers.base import (
     BadImage,
     Capabilities,
@@ -32,12 +31,14 @@ from drivers.base import (
     TypeDefaults,
 )
 from drivers.files import raw
-from drivers.pico_drive_session import DriveSession
-from drivers.pico_image import FLASH_BASE
-from drivers.pico_options import PicoOptions
-from drivers.pico_session import USUAL_FLASH
-from drivers.pico_uf2 import Family
-from drivers.pico_usb_session import UsbSession
+from drivers.pico import image as pico_image
+from drivers.pico import uf2 as pico_uf2
+from drivers.pico.drive_session import DriveSession
+from drivers.pico.image import FLASH_BASE
+from drivers.pico.options import PicoOptions
+from drivers.pico.session import USUAL_FLASH
+from drivers.pico.uf2 import Family
+from drivers.pico.usb_session import UsbSession
 
 _CHIPS = {
     "pico": "rp2040",

@@ -10,7 +10,7 @@ import struct
 from typing import Any
 
 from drivers.base import BadImage, ImageFacts, Segment
-from drivers.esp_log import attach, esptool, no_log
+from drivers.esp.log import attach, esptool, no_log
 
 IMAGE_MAGICS = frozenset({0xE9, 0xEA})  # ESP_IMAGE_HEADER_MAGIC; the ESP8266's "v2" images begin with 0xEA
 _DESCRIPTION_MAGIC = struct.pack("<I", 0xABCD5432)  # esp_app_desc_t.magic_word

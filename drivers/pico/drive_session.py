@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from drivers import pico_image, pico_uf2
 from drivers.base import ConnectionLost, DeviceError, Identity, Link, Log, Progress, Region, Segment
-from drivers.pico_drive import BootDrive, share
-from drivers.pico_errors import translate_drive
-from drivers.pico_image import FLASH_BASE
-from drivers.pico_options import PicoOptions
-from drivers.pico_session import USUAL_FLASH, PicoSession, refuse_misfit
-from drivers.pico_uf2 import Family
-from drivers.pico_usb_session import UsbSession
+from drivers.pico import image as pico_image
+from drivers.pico import uf2 as pico_uf2
+from drivers.pico.drive import BootDrive, share
+from drivers.pico.errors import translate_drive
+from drivers.pico.image import FLASH_BASE
+from drivers.pico.options import PicoOptions
+from drivers.pico.session import USUAL_FLASH, PicoSession, refuse_misfit
+from drivers.pico.uf2 import Family
+from drivers.pico.usb_session import UsbSession
 
 
 class DriveSession(PicoSession):

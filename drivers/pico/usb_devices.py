@@ -13,8 +13,8 @@ from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from drivers import usbip
 from drivers.base import DeviceError, PortPermission, PortUnavailable, WrongBoard
+from drivers.pico import usbip
 
 if TYPE_CHECKING:
     from usb.core import Device
@@ -70,7 +70,7 @@ def release(device: Device) -> None:
 
 def _remote(wanted: str) -> Device | None:
     core = usb_core().core
-    from drivers.usbip_backend import UsbIpBackend
+    from drivers.pico.usbip_backend import UsbIpBackend
 
     try:
         host, port, busid = usbip.parse_address(wanted)

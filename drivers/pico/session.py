@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from drivers import pico_image
 from drivers.base import (
     BadImage,
     BootFailed,
@@ -19,8 +18,9 @@ from drivers.base import (
     Segment,
     WrongBoard,
 )
-from drivers.pico_app import AppPort
-from drivers.pico_options import PicoOptions
+from drivers.pico import image as pico_image
+from drivers.pico.app import AppPort
+from drivers.pico.options import PicoOptions
 
 USUAL_FLASH = {"rp2040": 2 << 20, "rp2350": 4 << 20}  # bytes: Raspberry Pi's own boards
 _TOUCH_AGAIN_S = 5.0  # an application that was just starting did not hear the first one

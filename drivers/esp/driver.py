@@ -17,7 +17,6 @@ from typing import Any
 
 import serial
 
-from drivers import esp_image
 from drivers.base import (
     Capabilities,
     ConnectionLost,
@@ -34,8 +33,9 @@ from drivers.base import (
     TypeDefaults,
     WrongBoard,
 )
-from drivers.esp_errors import translate
-from drivers.esp_log import attach, esptool, no_progress
+from drivers.esp import image as esp_image
+from drivers.esp.errors import translate
+from drivers.esp.log import attach, esptool, no_progress
 from drivers.files import raw
 from drivers.ports import closed_port
 

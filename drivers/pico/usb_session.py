@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from drivers import pico_flash, pico_image, usb_devices
 from drivers.base import (
     ConnectionLost,
     Identity,
@@ -19,12 +18,15 @@ from drivers.base import (
     VerificationFailed,
     WrongBoard,
 )
-from drivers.pico_errors import translate_usb
-from drivers.pico_image import FLASH_BASE
-from drivers.pico_options import PicoOptions
-from drivers.pico_session import USUAL_FLASH, PicoSession, refuse_misfit
-from drivers.pico_uf2 import SECTOR
-from drivers.picoboot import Picoboot
+from drivers.pico import flash as pico_flash
+from drivers.pico import image as pico_image
+from drivers.pico import usb_devices
+from drivers.pico.errors import translate_usb
+from drivers.pico.image import FLASH_BASE
+from drivers.pico.options import PicoOptions
+from drivers.pico.picoboot import Picoboot
+from drivers.pico.session import USUAL_FLASH, PicoSession, refuse_misfit
+from drivers.pico.uf2 import SECTOR
 
 if TYPE_CHECKING:
     from usb.core import Device

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from drivers.base import Segment
-from drivers.pico_image import FLASH_BASE
-from drivers.pico_uf2 import SECTOR
+from drivers.pico.image import FLASH_BASE
+from drivers.pico.uf2 import SECTOR
 
 PAGE = 256
 _ERASED_PAGE = b"\xff" * PAGE

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from drivers.base import BadImage, Segment
-from drivers.pico_image import FLASH_BASE
+from drivers.pico.image import FLASH_BASE
 
 BLOCK_SIZE = 512
 PAYLOAD = 256  # bytes; the only payload that the ROMs take
