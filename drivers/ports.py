@@ -73,7 +73,7 @@ class Rfc2217Port(serial.rfc2217.Serial):
     """
 
     # pyserial's own, which its type stubs leave out
-    _socket: socket.socket
+    _socket: socket.socket | None
     _telnet_negotiate_option: Callable[[bytes, bytes], None]
     _telnet_process_subnegotiation: Callable[[bytes], None]
     _telnet_process_command: Callable[[bytes], None]
@@ -87,6 +87,13 @@ class Rfc2217Port(serial.rfc2217.Serial):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # pyserial 3.5 names its thread in an old way
             super().open()
+
+    def close(self) -> None:
+        """pyserial's leaves its socket open where the server was faster."""
+        connection = self._socket
+        super().close()
+        if connection is not None:
+            connection.close()
 
     @property
     def timeout(self) -> float | None:

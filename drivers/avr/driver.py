@@ -273,7 +273,10 @@ class AvrSession:
         except Exception as error:
             self._connected, self._flash = False, None
             self._port.close()
-            raise avr_errors.from_exception(error, doing) from error
+            failure = avr_errors.from_exception(error, doing)
+            if failure is error:
+                raise
+            raise failure from error
         except BaseException:
             self._connected, self._flash = False, None  # a time limit ended it in the middle of a run
             raise

@@ -253,7 +253,10 @@ class EspSession:
             # The one place where esptool's errors are translated: it raises what its parsing of noise happens to raise.
             # The port goes with it: a lost line leaves it open and dead.
             self.close()
-            raise translate(error, doing) from error
+            failure = translate(error, doing)
+            if failure is error:
+                raise
+            raise failure from error
         except BaseException:
             self._esp = None  # a time limit ended it in the middle of an exchange
             raise

@@ -307,7 +307,10 @@ class SmpSession:
         except Exception as error:
             # The one place where the library's errors are translated.
             self._connected = False
-            raise translate(error, doing) from error
+            failure = translate(error, doing)
+            if failure is error:
+                raise
+            raise failure from error
         except BaseException:
             self._connected = False  # a time limit ended it in the middle of a conversation
             raise

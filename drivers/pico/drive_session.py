@@ -98,7 +98,10 @@ class DriveSession(PicoSession):
             # The one place where its errors are translated. After it, nothing is known of the board.
             self._identity = None
             self._app.close()
-            raise translate_drive(error, doing) from error
+            failure = translate_drive(error, doing)
+            if failure is error:
+                raise
+            raise failure from error
         except BaseException:
             self._identity = None  # a time limit
             raise

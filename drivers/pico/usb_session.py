@@ -211,7 +211,10 @@ class UsbSession(PicoSession):
             # The one place where its errors are translated; the device goes with it, its endpoints are halted.
             self._release()
             self._app.close()
-            raise translate_usb(error, doing) from error
+            failure = translate_usb(error, doing)
+            if failure is error:
+                raise
+            raise failure from error
         except BaseException:
             self._release()  # a time limit ended it in the middle of an exchange
             raise

@@ -277,7 +277,10 @@ class Stm32Session:
         except Exception as error:
             # The one place where errors of the port and the boot loader are translated; a lost line leaves a dead port.
             self.close()
-            raise translate(error, doing) from error
+            failure = translate(error, doing)
+            if failure is error:
+                raise
+            raise failure from error
         except BaseException:
             self._connected = None  # a time limit ended it in the middle of an exchange
             raise

@@ -173,7 +173,7 @@ def test_the_serial_is_the_unique_id_in_the_order_of_its_addresses(tmp_path: Pat
     ("changes", "why"),
     [
         ({"chip": "stm32f407", "flash_size": 0x10000}, "no stm32f407 with 65536 bytes of flash: 512 KiB or 1024 KiB"),
-        ({"mac": "24:0a:c4:12:34:56"}, "no unique id"),
+        ({"serial": "24:0a:c4:12:34:56"}, "no unique id"),
         ({"options": {"reset_line": "cts"}}, "no line 'cts'"),
         ({"options": {"reset_inverted": "yes"}}, "wiring"),
         ({"faults": (WrongMd5(fault="wrong-md5"),)}, "wrong-md5"),
