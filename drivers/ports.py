@@ -124,10 +124,10 @@ class Rfc2217Port(serial.rfc2217.Serial):
 
     def _telnet_read_loop(self) -> None:
         """The reader thread, in place of pyserial's."""
-        telnet = _Telnet(self, self._inbox)
-        while self.is_open:
+        telnet, connection = _Telnet(self, self._inbox), self._socket
+        while self.is_open and connection is not None:
             try:
-                data = self._socket.recv(_RECEIVE_SIZE)
+                data = connection.recv(_RECEIVE_SIZE)
             except TimeoutError:
                 continue
             except OSError:
