@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from drivers import device_types
+from drivers.net import SCHEME
 from harness import family_checks, rollout_checks
 from harness.batch import VIRTUAL_PORT, Batch, Target, Virtual
 from harness.firmware import unusable
@@ -93,7 +94,9 @@ def nothing_twice(opened: Opened) -> Iterator[Problem]:
     """No two targets have one name, one port or one board."""
     yield from _twice(opened, ("device_id",), lambda target: target.device_id, "is the name of another target too")
     yield from _twice(opened, ("connection_info", "port"), _port, "is another target's port too")
-    yield from _twice(opened, ("connection_info", "host"), _host, "is another target's host and port too")
+    hosts = {id(target): _host(opened, index) for index, target in enumerate(opened.batch.targets)}
+    words = "is another target's host and port too"
+    yield from _twice(opened, ("connection_info", "host"), lambda target: hosts[id(target)], words)
     yield from _twice(opened, ("connection_info", "mount_point"), _mount_point, "is another target's too")
     yield from _twice(opened, ("connection_info", "usb"), lambda target: target.connection_info.usb, "is another's too")
     expected = "is expected on another target's port too"
@@ -111,9 +114,12 @@ def _port(target: Target) -> str | None:
         return None
 
 
-def _host(target: Target) -> tuple[str, int | None] | None:
-    info = target.connection_info
-    return (info.host.lower(), info.port if isinstance(info.port, int) else None) if info.host else None
+def _host(opened: Opened, index: int) -> str | None:
+    """Host and port, whether the port is said or the family's usual one."""
+    target = opened.batch.targets[index]
+    if not target.connection_info.host or device_type_of(opened.batch, target) not in device_types():
+        return None
+    return opened.merger.connection(index)["port"].removeprefix(f"{SCHEME}://").lower()
 
 
 def _mount_point(target: Target) -> str | None:

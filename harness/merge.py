@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue
 
 from drivers import device_types, load_driver
 from drivers.base import Driver, TypeDefaults
+from drivers.net import SCHEME
 from drivers.virtual.spec import BoardSpec
 from harness.batch import VIRTUAL_PORT, Batch, DeviceSettings, Expect, Strategy, Target, Virtual
 from harness.config import DeviceTypeSettings, Site
@@ -249,7 +250,7 @@ class Merger:
         if said_of.host is not None:
             port = said_of.port or self._driver(index).defaults.port or self.site.interfaces.network.port
             host = f"[{said_of.host}]" if ":" in said_of.host else said_of.host
-            return {"port": f"net://{host}:{port}"}
+            return {"port": f"{SCHEME}://{host}:{port}"}
         return {
             "port": str(said_of.port or ""),
             "mount_point": str(located(self.folder, said_of.mount_point)) if said_of.mount_point else "",
