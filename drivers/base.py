@@ -161,7 +161,7 @@ class Identity:
     chip: str
     revision: str
     serial: str
-    flash_size: int  # bytes
+    flash_size: int  # bytes; 0 where a board does not say
     flash_base: int = 0  # the address of the flash's first byte
     reserved: int = 0  # bytes at the flash's end that are the boot loader's: backed up, never written
 

@@ -24,9 +24,10 @@ def _differences(plan: DevicePlan, driver: Driver, identity: Identity, before: I
     if expected.revision is not None and expected.revision != identity.revision:
         yield f"its revision is {identity.revision or 'unknown'}, expected {expected.revision}"
     if expected.flash_size is not None and expected.flash_size != identity.flash_size:
-        yield f"its flash has {identity.flash_size} bytes, expected {expected.flash_size}"
+        size = f"has {identity.flash_size} bytes" if identity.flash_size else "is of unknown size"
+        yield f"its flash {size}, expected {expected.flash_size}"
     writable = identity.writable
-    for image in plan.images:
+    for image in plan.images if identity.flash_size else ():
         if image.address < writable.address:
             yield f"{image.path.name} begins at {image.address:#x}, its flash at {writable.address:#x}"
         if image.end > writable.end:

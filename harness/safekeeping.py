@@ -77,8 +77,8 @@ class Safekeeper:
             return 0
         if not kept.blocks:
             raise VerificationFailed("no slot of the board holds the firmware that it had, and no image of it is known")
-        writable = kept.identity.writable
-        ours = [block for block in kept.blocks if block.region.end <= writable.end]
+        end = kept.identity.writable.end if kept.identity.flash_size else None
+        ours = [block for block in kept.blocks if end is None or block.region.end <= end]
         return blocks.restore(self._session, self._capabilities, ours, self._store, self._device.progress)
 
     def remember_good(self) -> None:

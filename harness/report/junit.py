@@ -165,7 +165,7 @@ def _device_facts(run: RunRecord, device: DeviceRecord) -> list[tuple[str, str]]
         "chip": identity.chip if identity else None,
         "revision": identity.revision if identity else None,
         "serial": identity.serial if identity else None,
-        "flash_size": str(identity.flash_size) if identity else None,
+        "flash_size": str(identity.flash_size) if identity and identity.flash_size else None,
         "version_wanted": device.wanted_version,
         "version_before": device.version_before,
         "version_after": device.version_after,
