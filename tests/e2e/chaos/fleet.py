@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from drivers.virtual.client import Bench
-from drivers.virtual.demo import INSTALLED, NEXT, PROJECT
 from drivers.virtual.esp import firmware
+from drivers.virtual.esp.firmware import INSTALLED, NEXT, PROJECT
 from drivers.virtual.esp.partitions import TABLE_AT
 from drivers.virtual.spec import BenchSpec, BoardSpec, Fault, Panics, SlowErase
 from harness.ledger import Ledger
