@@ -235,6 +235,8 @@ class Link:
 
     `port` is a device file, a URL that pyserial knows, or `net://host:port`; empty where a board has none.
     `mount_point` is the folder at which its boot drive appears, `usb` the serial number of its boot loader on USB.
+    `untouched` says that no earlier try has written to the board what was not seen to be good since; False where that
+    is not known. What the session finds first is then the firmware to go back to.
     `chip` is the one that the batch expects.
     """
 
@@ -248,6 +250,7 @@ class Link:
     usb: str = ""
     connect_timeout_s: float = 30.0
     read_timeout_s: float = 60.0
+    untouched: bool = False
 
 
 Progress = Callable[[int, int], None]
@@ -304,6 +307,7 @@ class Session(Protocol):
         """With slots: run firmware `version` again, from the slot that still holds it; True when it runs (or ran on).
 
         False where no slot holds it, or nothing tells; then an image of it must be written. Needs `has_slots`.
+        `version` is None where nobody knows it, or where the firmware that must not run has the same.
         """
 
     def read_console(self, timeout_s: float) -> bytes:

@@ -102,6 +102,7 @@ class Device:
             usb=plan.usb,
             connect_timeout_s=plan.connect_timeout_s,
             read_timeout_s=plan.read_timeout_s,
+            untouched=not (self.touched or plan.left_by),
         )
         return self.driver.open(link, self.log)
 

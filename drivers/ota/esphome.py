@@ -37,7 +37,7 @@ from drivers.ota import esphome_protocol as protocol
 from drivers.ota import images
 from drivers.ota.errors import AccessDenied
 from drivers.ota.esphome_protocol import Answer, Features
-from drivers.ota.session import StatusOptions, UpdateSession, Written, boot_failure
+from drivers.ota.session import StatusOptions, UpdateSession, boot_failure
 from drivers.secrets import Secret
 
 _POLL_S = 0.25
@@ -116,31 +116,6 @@ class EsphomeSession(UpdateSession):
     def __init__(self, link: Link, options: EsphomeOptions, log: Log) -> None:
         super().__init__(link, options, log)
         self._password = SecretStr(options.password.value()) if options.password else None
-        self._began_untouched = False  # the version was asked for before anything was written
-        self._may_have_taken = False  # an image that was sent in this session
-
-    def installed_version(self, address: int) -> str | None:
-        self._began_untouched |= self._written is Written.NOTHING
-        return super().installed_version(address)
-
-    def write(self, segments: Sequence[Segment], progress: Progress) -> None:
-        try:
-            super().write(segments, progress)
-        finally:
-            self._may_have_taken |= self._may_restart
-
-    def revert(self, version: str | None) -> bool:
-        """By the page, where it names versions. Without: only where no image was ever sent whole does the old one run
-        on; an upload that was refused says nothing of those before it.
-        """
-        if self._written is not Written.REFUSED:
-            return super().revert(version)
-        with self._translated("ask which version runs"):
-            self._need_connection()
-            if self._web is None or version is None:
-                return self._began_untouched and not self._may_have_taken
-            found = self._before_now()
-            return found is not None and found.version == version
 
     def _probe(self) -> None:
         """As far as the password: whether it is right is known before anything else happens."""

@@ -63,9 +63,11 @@ class UpdateSession(ABC):
         self._web: Web | None = None  # where it is
         self._connected = False
         self._before: Status | None = None
+        self._found: Status | None = None  # the page of an untouched board: that of the firmware to go back to
         self._written = Written.NOTHING
+        self._may_have_taken = not link.untouched  # an image of which nobody knows that it is good
         self._checked: str | None = None  # the MD5 of what the board has taken and checked
-        self._sent_at = 0.0
+        self._sent_at = 0.0 if link.untouched else time.monotonic()  # at the latest
         self._restarted = False  # since the image was sent
         self._watch = Watch()
 
@@ -133,6 +135,8 @@ class UpdateSession(ABC):
             return self._before
         if self._may_restart and _differ(found, self._before):
             self._restarted = True
+        if not self._may_have_taken:
+            self._found = self._found or found
         self._before = found
         return found
 
@@ -201,14 +205,21 @@ class UpdateSession(ABC):
             self._checked = None
             self._written = Written.REFUSED  # until its last byte has left
             try:
-                self._send(segments[0], progress)
-            except (ConnectionLost, PhaseTimeout, OSError) as error:
-                if self._written is not Written.SENT:
-                    raise
-                self._decide(error)
-            self._written = Written.TAKEN
+                self._send_and_decide(segments[0], progress)
+            finally:
+                self._may_have_taken |= self._may_restart
             self._checked = _md5(segments[0].data) if self._board_checks else None
             self._watch = Watch()
+
+    def _send_and_decide(self, segment: Segment, progress: Progress) -> None:
+        try:
+            self._send(segment, progress)
+            self._written = Written.TAKEN
+        except (ConnectionLost, PhaseTimeout, OSError) as error:
+            if self._written is not Written.SENT:
+                raise
+            self._decide(error)
+            self._written = Written.TAKEN
 
     def _sent(self) -> None:
         self._written = Written.SENT
@@ -236,8 +247,8 @@ class UpdateSession(ABC):
             return False
         self._log("no answer to the upload; the status page decides")
         after = self._page_after_restart(self._link.connect_timeout_s)
-        if after is not None and not _differ(after, self._before):
-            self._refused()  # the time for a restart is over, and what ran before runs
+        if after is not None and after.md5 is not None and after.md5 == self._before.md5:
+            self._refused()  # the time for a restart is over, and what ran before runs; a version alone may be both's
         return _differ(after, self._before)
 
     def _page_after_restart(self, timeout_s: float) -> Status | None:
@@ -284,22 +295,35 @@ class UpdateSession(ABC):
         """Nothing to confirm: these protocols know no probation; where a boot loader has one, the firmware ends it."""
 
     def revert(self, version: str | None) -> bool:
-        """True where the board runs (or still runs) that version; these protocols can not order it back to a slot."""
+        """True where the board runs (or still runs) that version; these protocols can not order it back to a slot.
+
+        By its page; where that does not tell, only where the board has never had another firmware whole.
+        """
         with self._translated("ask which version runs"):
             self._need_connection()
-            if self._written is Written.REFUSED:
-                return True
-            if version is None or self._web is None:
-                return False
-            found = self._page_after_restart(self._link.connect_timeout_s) if self._may_restart else self._before_now()
-            return found is not None and found.version == version
+            told = self._tells_the_old(self._page_now(), version)
+            return not self._may_have_taken if told is None else told
+
+    def _tells_the_old(self, page: Status | None, version: str | None) -> bool | None:
+        """Whether it is that of the firmware to go back to; None where it tells one no better than the other."""
+        if page is None:
+            return None
+        same_version = None if version is None or page.version is None else page.version == version
+        if same_version is False or self._found is None or self._found.md5 is None or page.md5 is None:
+            return same_version
+        return page.md5 == self._found.md5
 
     @property
     def _may_restart(self) -> bool:
         return self._written in (Written.SENT, Written.TAKEN)
 
-    def _before_now(self) -> Status | None:
-        return self._page(self._link.read_timeout_s)
+    def _page_now(self) -> Status | None:
+        """None where there is none. Who may have been sent an image, also by an earlier process, may still restart."""
+        if self._web is None:
+            return None
+        if self._may_have_taken:
+            return self._page_after_restart(self._link.connect_timeout_s)
+        return self._look(Watch(), self._link.read_timeout_s)
 
     def read_console(self, timeout_s: float) -> bytes:
         with self._translated("read the status page"):

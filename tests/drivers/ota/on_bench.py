@@ -51,7 +51,7 @@ class OnBench:
         return self.bench.boards["board"].connection["port"]
 
     def link(self, **more: Any) -> Link:
-        settings: dict[str, Any] = {"connect_timeout_s": 5.0, "read_timeout_s": 5.0, **more}
+        settings: dict[str, Any] = {"connect_timeout_s": 5.0, "read_timeout_s": 5.0, "untouched": True, **more}
         options = self.driver.options.model_validate(self.options)
         return Link(self.port, 115200, 115200, chip=self.device_type, options=options, **settings)
 

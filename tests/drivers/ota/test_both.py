@@ -146,6 +146,48 @@ def test_a_line_that_drops_is_a_lost_connection_and_another_try_mends_it(tmp_pat
 
 
 @both
+@pytest.mark.parametrize("page", [STATUS, {"restart_s": 0.2}], ids=["page", "no page"])
+def test_an_upload_that_broke_off_says_nothing_of_those_before_it(
+    tmp_path: Path, device_type: str, page: dict[str, Any]
+):
+    """The board runs a firmware that was judged bad; the way back breaks off. What it had is not what runs on."""
+    drop = LineDrop(fault="line-drop", after_bytes=50_000, times=1)
+    old = OLD if page is STATUS else None
+    with on_bench(tmp_path, device_type, page) as there, there.session() as session:
+        session.connect()
+        session.write([image()], ignore)
+        assert there.what_runs() == NEW
+        there.faults(drop)
+        with pytest.raises(ConnectionLost):
+            session.write([image(OLD)], ignore)
+        session.connect()
+        assert session.revert(old) is False
+        with there.session(untouched=False) as later:  # of the next process
+            later.connect()
+            there.faults(drop)
+            with pytest.raises(ConnectionLost):
+                later.write([image(OLD)], ignore)
+            later.connect()
+            assert later.revert(old) is False
+        assert there.what_runs() == NEW
+
+
+@both
+def test_firmware_of_the_same_version_is_told_by_its_digest(tmp_path: Path, device_type: str):
+    again = image(OLD, size=0x9000)
+    with on_bench(tmp_path, device_type) as there, there.session() as session:
+        session.connect()
+        assert session.revert(OLD) is True
+        session.write([again], ignore)
+        session.connect()
+        assert session.revert(OLD) is False
+        session.write([image(OLD)], ignore)
+        session.connect()
+        assert session.revert(None) is True
+        assert there.slot(0, len(image(OLD).data)) == image(OLD).data
+
+
+@both
 def test_a_silent_board_is_given_up_in_time(tmp_path: Path, device_type: str):
     silent = SilentLine(fault="silent")
     with on_bench(tmp_path, device_type, faults=(silent,)) as there:

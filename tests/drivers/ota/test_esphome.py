@@ -85,11 +85,27 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def opened(bench: Bench, board: str, lines: list[str]) -> Open:
-    def make(password: str = "", host: str = "", read_s: float = 10, connect_s: float = 5, **options: object):
+    def make(
+        password: str = "",
+        host: str = "",
+        read_s: float = 10,
+        connect_s: float = 5,
+        *,
+        untouched: bool = True,
+        **options: object,
+    ):
         url = f"net://{host or bench.boards[board].host}"
         secret = {"password": {"env": password}} if password else {}
         chosen = EsphomeOptions.model_validate({**PAGE, **secret, **options})
-        link = Link(url, 115200, 115200, options=chosen, connect_timeout_s=connect_s, read_timeout_s=read_s)
+        link = Link(
+            url,
+            115200,
+            115200,
+            options=chosen,
+            connect_timeout_s=connect_s,
+            read_timeout_s=read_s,
+            untouched=untouched,
+        )
         return ESPHOME.open(link, lines.append)
 
     return make
@@ -244,7 +260,7 @@ def test_without_a_status_page_an_upload_that_broke_off_says_nothing_of_those_be
         session.write([Segment(0, OLD, "backup")], ignore)
     session.connect()
     assert session.revert(None) is False
-    later = opened(version_path=None)
+    later = opened(version_path=None, untouched=False)
     later.connect()
     bench.set_faults("PLAIN", drop)
     with pytest.raises(ConnectionLost):
