@@ -236,7 +236,7 @@ class Link:
     `port` is a device file, a URL that pyserial knows, or `net://host:port`; empty where a board has none.
     `mount_point` is the folder at which its boot drive appears, `usb` the serial number of its boot loader on USB.
     `untouched` says that no earlier try has written to the board what was not seen to be good since; False where that
-    is not known. What the session finds first is then the firmware to go back to.
+    is not known. What the session finds first is then the firmware to go back to. `version` is the one to be installed.
     `chip` is the one that the batch expects.
     """
 
@@ -251,6 +251,7 @@ class Link:
     connect_timeout_s: float = 30.0
     read_timeout_s: float = 60.0
     untouched: bool = False
+    version: str = ""
 
 
 Progress = Callable[[int, int], None]
@@ -307,7 +308,7 @@ class Session(Protocol):
         """With slots: run firmware `version` again, from the slot that still holds it; True when it runs (or ran on).
 
         False where no slot holds it, or nothing tells; then an image of it must be written. Needs `has_slots`.
-        `version` is None where nobody knows it, or where the firmware that must not run has the same.
+        `version` is None where nobody knows it; it proves nothing where it is the link's, too.
         """
 
     def read_console(self, timeout_s: float) -> bytes:

@@ -103,6 +103,7 @@ class Device:
             connect_timeout_s=plan.connect_timeout_s,
             read_timeout_s=plan.read_timeout_s,
             untouched=not (self.touched or plan.left_by),
+            version=self.version,
         )
         return self.driver.open(link, self.log)
 

@@ -308,10 +308,11 @@ class UpdateSession(ABC):
         """Whether it is that of the firmware to go back to; None where it tells one no better than the other."""
         if page is None:
             return None
-        same_version = None if version is None or page.version is None else page.version == version
-        if same_version is False or self._found is None or self._found.md5 is None or page.md5 is None:
-            return same_version
-        return page.md5 == self._found.md5
+        if version is not None and page.version is not None and page.version != version:
+            return False
+        if self._found is not None and self._found.md5 is not None and page.md5 is not None:
+            return page.md5 == self._found.md5
+        return None if version in (None, self._link.version) or page.version is None else True
 
     @property
     def _may_restart(self) -> bool:

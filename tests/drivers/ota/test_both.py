@@ -187,6 +187,21 @@ def test_firmware_of_the_same_version_is_told_by_its_digest(tmp_path: Path, devi
         assert there.slot(0, len(image(OLD).data)) == image(OLD).data
 
 
+@pytest.mark.parametrize("untouched", [True, False])
+def test_a_page_without_a_digest_does_not_tell_firmware_of_the_same_version(tmp_path: Path, untouched: bool):
+    """An ESP8266 does not tell the MD5 of its image."""
+    options = {**STATUS, "updater": "esp8266"}
+    with (
+        on_bench(tmp_path, "http-ota", options, chip="esp8266") as there,
+        there.session(untouched=untouched, version=OLD) as session,
+    ):
+        session.connect()
+        assert session.revert(OLD) is untouched, "nothing was sent yet"
+        session.write([image(OLD, chip="esp8266", size=0x9000)], ignore)
+        session.connect()
+        assert session.revert(OLD) is False
+
+
 @both
 def test_a_silent_board_is_given_up_in_time(tmp_path: Path, device_type: str):
     silent = SilentLine(fault="silent")
