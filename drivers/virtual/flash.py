@@ -58,7 +58,8 @@ class NorFlash:
     def erase_all(self) -> None:
         """Chip erase."""
         for at in range(0, self.size, BLOCK):
-            self._cells[at : at + BLOCK] = b"\xff" * BLOCK
+            size = min(BLOCK, self.size - at)
+            self._cells[at : at + size] = b"\xff" * size
 
     def blank_sectors(self, address: int, size: int) -> int:
         """How many of the sectors that the region touches hold nothing but 0xFF."""

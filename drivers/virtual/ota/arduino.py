@@ -87,12 +87,23 @@ class ArduinoOta(EspressifBoard):
         self._invitation: Invitation | None = None
         self._invited_by: Peer = (LOOPBACK, 0)
         self._work: asyncio.Task[None] | None = None
+        self._ports: tuple[UdpPort, TcpPort] | None = None  # until it is opened
 
     async def open(self) -> str:
-        self._udp, self._tcp = _ports(self._settings.host)
+        self._ports = _ports(self._settings.host)
         await self._udp.open(lambda: self.faults)
         host = self._settings.host
         return f"[{host}]:{self._udp.port}" if ":" in host else f"{host}:{self._udp.port}"
+
+    @property
+    def _udp(self) -> UdpPort:
+        assert self._ports is not None
+        return self._ports[0]
+
+    @property
+    def _tcp(self) -> TcpPort:
+        assert self._ports is not None
+        return self._ports[1]
 
     async def start(self) -> None:
         self._state = _State.IDLE
@@ -112,8 +123,9 @@ class ArduinoOta(EspressifBoard):
 
     def close(self) -> None:
         super().close()
-        self._udp.close()
-        self._tcp.close()
+        if self._ports is not None:
+            self._udp.close()
+            self._tcp.close()
 
     def _hear(self, data: bytes, peer: Peer) -> None:
         if self._state is _State.IDLE:

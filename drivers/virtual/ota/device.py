@@ -11,6 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from drivers.virtual.errors import BenchError
 from drivers.virtual.faults import Faults, PowerLost
 from drivers.virtual.ota.ports import Connection, Serve
 from drivers.virtual.spec import BoardSpec, Fault
@@ -32,6 +33,7 @@ class NetworkBoard(ABC):
         self._restart = asyncio.Event()
         self._tried = asyncio.Event()
         self._power_return: asyncio.TimerHandle | None = None
+        self._broken: Exception | None = None
 
     @abstractmethod
     async def open(self) -> str:
@@ -79,8 +81,13 @@ class NetworkBoard(ABC):
         self.stop()
 
     async def first_boot(self) -> None:
-        """Wait until the board has started for the first time, or has failed to: so it is found on the bench."""
+        """Wait until the board has started for the first time, or has failed to: so it is found on the bench.
+
+        Raises BenchError where the board's model has failed, which is no fault of the firmware's.
+        """
         await self._tried.wait()
+        if self._broken is not None:
+            raise BenchError(f"{self.spec.board_id}: the virtual board has failed: {self._broken!r}") from self._broken
 
     def restart(self) -> None:
         """The application restarts the chip, once it comes to wait."""
@@ -105,6 +112,16 @@ class NetworkBoard(ABC):
         return guard
 
     async def _live(self) -> None:
+        try:
+            await self._start_again_and_again()
+        except Exception as error:  # noqa: BLE001  (a task's boundary: nobody awaits it, and it must not end unheard)
+            self._broken = error
+            self._tried.set()
+            self.stop()
+            said = {"message": f"{self.spec.board_id}: the virtual board has failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(said)
+
+    async def _start_again_and_again(self) -> None:
         while True:
             if self._tried.is_set():
                 await self.pace.charge(BOOT_S)

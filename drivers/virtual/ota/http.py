@@ -67,26 +67,30 @@ class HttpOta(EspressifBoard):
         self._make = make
         self._path = settings.path or path
         self._tls = _context(settings, spec.board_id)
+        self._tcp: TcpPort | None = None  # until it is opened
 
     async def open(self) -> str:
-        self._tcp = TcpPort(self._settings.host)
         host = self._settings.host
-        return f"[{host}]:{self._tcp.port}" if ":" in host else f"{host}:{self._tcp.port}"
+        self._tcp = port = TcpPort(host)
+        return f"[{host}]:{port.port}" if ":" in host else f"{host}:{port.port}"
 
     async def start(self) -> None:
+        assert self._tcp is not None
         self._updater = self._make(self, self._gate, self._path)
         await self._tcp.listen(self.guarded(server(self._handle)), lambda: self.faults, self._tls)
 
     def stop(self) -> None:
-        self._tcp.stop()
+        if self._tcp is not None:
+            self._tcp.stop()
 
     @property
     def is_in_use(self) -> bool:
-        return self._tcp.is_in_use
+        return self._tcp is not None and self._tcp.is_in_use
 
     def close(self) -> None:
         super().close()
-        self._tcp.close()
+        if self._tcp is not None:
+            self._tcp.close()
 
     async def _handle(self, request: Request) -> Answer:
         try:
