@@ -211,6 +211,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    of_real_boards: ClassVar[frozenset[str]] = frozenset()
+    """Those that say where, or in which form, a real board has something; its virtual twin has that in its own way."""
+
     @property
     def how_version_is_told(self) -> str:
         """Empty where the board tells the version that it runs; else the option that is needed for that."""

@@ -237,7 +237,7 @@ class Merger:
             rollback=self._set("rollback_settings", "rollback_on_failure"),
             reflash=self.overrides.reflash,
             tests=tuple(located(self.folder, path) for path in self._tests(index)),
-            options=merged_options(self.batch, self.site, index),
+            options=self._options(index, virtual=virtual),
             connect_timeout_s=self.site.performance.connection_timeout,
             read_timeout_s=self.site.performance.read_timeout,
             previous=previous,
@@ -256,6 +256,11 @@ class Merger:
             "mount_point": str(located(self.folder, said_of.mount_point)) if said_of.mount_point else "",
             "usb": said_of.usb or "",
         }
+
+    def _options(self, index: int, *, virtual: bool) -> dict[str, JsonValue]:
+        of_others = self._driver(index).options.of_real_boards if virtual else frozenset()
+        said_of = merged_options(self.batch, self.site, index)
+        return {name: value for name, value in said_of.items() if name not in of_others}
 
     def _driver(self, index: int) -> Driver:
         return load_driver(device_type_of(self.batch, self.batch.targets[index]) or "")
@@ -327,7 +332,7 @@ class Merger:
             faults=virtual.faults,
             factory=located(self.folder, virtual.factory) if virtual.factory else None,
             keep=keep,
-            options=merged_options(self.batch, self.site, index) | (virtual.options or {}),
+            options={**self._options(index, virtual=True), **(virtual.options or {})},
             **self._kinds_of_connection(index),
         )
 

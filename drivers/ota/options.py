@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -31,6 +31,8 @@ UrlPath = Annotated[str, AfterValidator(_a_path)]
 
 class StatusOptions(Options):
     """How the running version is known."""
+
+    of_real_boards: ClassVar[frozenset[str]] = frozenset({"version_port", "version_pattern"})
 
     version_path: UrlPath | None = Field(
         default=None, description="Path of the page on which the board says which version runs."

@@ -109,3 +109,22 @@ def test_the_example_to_copy_updates_its_boards(project: Project):
     (project.path / "build" / "demo").symlink_to(project.firmware)
     result = project.run("batches/network.yaml", "-n", "2")
     assert list(result.outcomes().values()) == ["updated"] * 3, result.output
+
+
+def test_a_rehearsal_of_real_hosts_finds_the_pages_of_their_twins(project: Project):
+    """Also where the real ones are at ports and in forms of their own, which their twins do not have."""
+    batch = yaml.safe_load((ROOT / "batches" / "network.yaml").read_text())
+    (project.path / "new.bin").write_bytes(firmware.build_app("esp32", "demo", NEW))
+    batch["firmware_file"] = "new.bin"
+    batch["options"] |= {"version_port": 8080, "version_pattern": r"Firmware: (\S+)"}
+    hosts = ["sensor-1.example", "SENSOR-1.example", "2001:db8::17"]
+    for port, (target, host) in enumerate(zip(batch["targets"], hosts, strict=True), 8032):
+        target["connection_info"] = {"host": host, "port": port}
+    batch["targets"].append(
+        {"device_id": "HOME_001", "device_type": "esphome", "connection_info": {"host": "home.example"}}
+    )
+    (project.path / "hosts.yaml").write_text(yaml.safe_dump(batch))
+    (project.path / "batch-flash-config.yaml").write_text("performance: {max_connections_per_host: 1}\n")
+    result = project.run("hosts.yaml", "-n", "2", "--simulate")
+    assert list(result.outcomes().values()) == ["updated"] * 4, result.output
+    assert "host sensor-1.example" in (result.folder.path / "plan.json").read_text()
