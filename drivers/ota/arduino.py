@@ -274,21 +274,28 @@ class ArduinoSession(UpdateSession):
         One that no password stops disturbs the sketch as `_probe` says; it is sent only after an update that failed,
         which has disturbed it already, and is taken back by not being there when the board calls.
         """
-        harmless = bool(self._password.get_secret_value()) or self._written is Written.REFUSED
+        harmless = self._shows_life or self._written is Written.REFUSED
         if self._watch.alive or not harmless or (self._may_restart and not self._waited):
             return ""
+        try:
+            self._watch.alive = self._answers()
+        except OSError:  # refused by a sketch that has not begun yet, unreachable while the board is off the network
+            return ""
+        if not self._watch.alive:
+            return ""
+        return "ArduinoOTA answers; the version is not known (no `version_path`)\n"
+
+    def _answers(self) -> bool:
         with self._listening() as listener, self._udp() as udp:
             udp.send(invitation(listener.getsockname()[1], b"\xe9"))
-            try:
-                answer = self._hear(udp, _ANSWER_S / 10)
-            except ConnectionRefusedError:
-                return ""
-            if answer is None or answer.said is Said.REFUSED:
-                return ""
-            if answer.said is Said.AUTHENTICATE:
+            answer = self._hear(udp, _ANSWER_S / 10)
+            if answer is not None and answer.said is Said.AUTHENTICATE:
                 udp.send(cancellation())
-        self._watch.alive = True
-        return "ArduinoOTA answers; the version is not known (no `version_path`)\n"
+        return answer is not None and answer.said is not Said.REFUSED
+
+    @property
+    def _shows_life(self) -> bool:
+        return bool(self._password.get_secret_value())
 
 
 _CAPABILITIES = Capabilities(

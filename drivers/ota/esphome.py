@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import secrets
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from hashlib import md5
 from pydantic import Field, SecretStr
 
 from drivers.base import (
-    BootFailed,
     Capabilities,
     ConnectionLost,
     DeviceError,
@@ -40,7 +38,6 @@ from drivers.ota.esphome_protocol import Answer, Features
 from drivers.ota.session import StatusOptions, UpdateSession, boot_failure
 from drivers.secrets import Secret
 
-_POLL_S = 0.25
 _LOOK_S = 3.0  # a board that restarts has taken the connection, and forgotten it
 
 
@@ -206,23 +203,6 @@ class EsphomeSession(UpdateSession):
         peer.expect(Answer.RECEIVE_OK)
         peer.expect(Answer.END_OK)
         self._log("the board has checked the image and restarts")
-
-    def reset(self) -> None:
-        """A board restarts itself after an update. Without a status page, that its updater answers again is all that
-        shows how that went, so it is waited for here.
-        """
-        super().reset()
-        if self._web is not None or not self._may_restart:
-            return
-        with self._translated("wait for the restart"):
-            deadline = time.monotonic() + self._link.connect_timeout_s
-            while not self._answers():
-                if time.monotonic() >= deadline:
-                    raise BootFailed(
-                        f"the updater has not answered for {self._link.connect_timeout_s:g} s since the update",
-                        advice="The new firmware does not start, or not on this network. Flash the board over USB.",
-                    )
-                time.sleep(_POLL_S)
 
     def _answers(self) -> bool:
         """Whether the updater is there. After its last answer to an update the board hears nothing until it has

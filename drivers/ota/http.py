@@ -17,14 +17,13 @@ from pydantic import Field, SecretStr, model_validator
 
 from drivers.base import (
     Capabilities,
-    ConnectionLost,
+    DeviceError,
     Identity,
     ImageFacts,
     Interface,
     Link,
     Log,
     Options,
-    PhaseTimeout,
     Progress,
     Segment,
     TypeDefaults,
@@ -204,7 +203,7 @@ class HttpSession(UpdateSession):
             return ""
         try:
             reply = self._http.get(self._updater.page, 1.0)
-        except (ConnectionLost, PhaseTimeout, OSError):
+        except DeviceError:  # refused, too: it restarts, or joins its network again
             return ""
         self._watch.alive = True
         return f"the board's web server answers (HTTP {reply.status}); the version is not known (no `version_path`)\n"

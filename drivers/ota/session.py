@@ -16,6 +16,7 @@ from hashlib import md5
 
 from drivers.base import (
     BadImage,
+    BootFailed,
     ConnectionLost,
     DeviceError,
     Identity,
@@ -288,8 +289,29 @@ class UpdateSession(ABC):
         return time.monotonic() - self._sent_at > self._options.restart_s
 
     def reset(self) -> None:
-        """Boards restart themselves after an update, and are left alone without one. The console begins anew."""
+        """Boards restart themselves after an update, and are left alone without one. The console begins anew.
+
+        Without a status page, that the updater answers again is all that shows how a restart went: it is waited for.
+        """
         self._watch = Watch()
+        if self._web is not None or not self._may_restart or not self._shows_life:
+            return
+        with self._translated("wait for the restart"):
+            patience_s = self._options.restart_s + self._link.connect_timeout_s
+            deadline = time.monotonic() + patience_s
+            while not self._sign_of_life():
+                if time.monotonic() >= deadline:
+                    raise BootFailed(
+                        f"the updater has not answered for {patience_s:g} s since the update",
+                        advice="The new firmware does not start, or not on this network. Flash the board over USB.",
+                    )
+                time.sleep(_POLL_S)
+            self._watch = Watch()
+
+    @property
+    def _shows_life(self) -> bool:
+        """Whether `_sign_of_life` can tell after an update."""
+        return True
 
     def confirm(self) -> None:  # noqa: B027
         """Nothing to confirm: these protocols know no probation; where a boot loader has one, the firmware ends it."""

@@ -83,6 +83,15 @@ class OnBench:
                         raise
                     time.sleep(0.05)
 
+    def comes_to_run(self, version: str) -> bool:
+        """Once it has restarted, which it does a moment after its OK."""
+        end = time.monotonic() + 10
+        while self.what_runs() != version:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
 
 @contextmanager
 def on_bench(

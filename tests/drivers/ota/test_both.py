@@ -12,6 +12,7 @@ import pytest
 from drivers import load_driver
 from drivers.base import (
     BadImage,
+    BootFailed,
     Category,
     ConnectionLost,
     DeviceError,
@@ -156,7 +157,7 @@ def test_an_upload_that_broke_off_says_nothing_of_those_before_it(
     with on_bench(tmp_path, device_type, page) as there, there.session() as session:
         session.connect()
         session.write([image()], ignore)
-        assert there.what_runs() == NEW
+        assert there.comes_to_run(NEW)
         there.faults(drop)
         with pytest.raises(ConnectionLost):
             session.write([image(OLD)], ignore)
@@ -266,6 +267,25 @@ def test_firmware_that_does_not_come_up_is_not_seen(tmp_path: Path, device_type:
         assert console_until(session, ".", 1.5) == ""
         with pytest.raises(NetworkFailed):
             session.connect()
+
+
+@both
+def test_without_a_page_a_board_that_does_not_answer_again_has_not_come_up(
+    tmp_path: Path, device_type: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(PASSWORD_VARIABLE, "correct horse battery")
+    options = {"restart_s": 0.2, "password": {"env": PASSWORD_VARIABLE}}
+    options |= {"username": "admin"} if device_type == "http-ota" else {}
+    with on_bench(tmp_path, device_type, options) as there, there.session(connect_timeout_s=1.5) as session:
+        session.connect()
+        session.write([image("1.1.9")], ignore)
+        session.reset()
+        assert "version is not known" in console_until(session, "known")
+        session.connect()
+        there.faults(Panics(fault="panics", versions=(NEW,)))
+        session.write([image()], ignore)
+        with pytest.raises(BootFailed, match="has not answered"):
+            session.reset()
 
 
 @both
