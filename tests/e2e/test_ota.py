@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 from drivers.virtual.esp import firmware
 from drivers.virtual.esp.virtual_app import Behaviour
 from tests.e2e.project import Project
+from tests.e2e.test_interrupted import ended, phase_of, wait_until
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
@@ -128,3 +131,25 @@ def test_a_rehearsal_of_real_hosts_finds_the_pages_of_their_twins(project: Proje
     result = project.run("hosts.yaml", "-n", "2", "--simulate")
     assert list(result.outcomes().values()) == ["updated"] * 4, result.output
     assert "host sensor-1.example" in (result.folder.path / "plan.json").read_text()
+
+
+@pytest.mark.parametrize("phase", ["boot", "rollback"])
+def test_a_killed_run_of_boards_on_the_network_ends_in_the_truth(project: Project, phase: str):
+    """Between the upload and the proof, and on the way back; what a resumed run says is what the boards run."""
+    behaviour = Behaviour.ABORT if phase == "rollback" else Behaviour.RUN
+    image = firmware.build_app("esp32", "demo", NEW, behaviour=behaviour)
+    write_batch(project, image, options={"auto_rollback": True})
+    process = project.start("fleet.yaml", "-n", "2")
+    wait_until(lambda: all(phase_of(project, each) == phase or ended(project, each) for each in OPTIONS), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    result = project.run("fleet.yaml", "--resume", "last", "-n", "2")
+    outcome, slot, runs = ("updated", 1, image) if phase == "boot" else ("rolled-back", 0, old_image(project))
+    assert set(result.outcomes().values()) == {outcome}, result.output
+    for device_id in OPTIONS:
+        assert slots(project, device_id)[slot].startswith(runs)
+    assert no_file_has_the_password(project)
+
+
+def old_image(project: Project) -> bytes:
+    return (project.path / "old.bin").read_bytes()
