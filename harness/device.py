@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from drivers.base import DeviceError, Driver, Identity, Link, Segment, Session
+from drivers.base import DeviceError, Driver, Identity, Link, Options, Segment, Session
 from harness.config import LogLevel
 from harness.deadline import LimitReached, limit
 from harness.journal import Journal, Kind
@@ -88,6 +88,15 @@ class Device:
         """The version that the batch brings."""
         return self.plan.version
 
+    @property
+    def tells_no_version(self) -> bool:
+        """Whether the board's options leave it without a way to tell which version it runs."""
+        return bool(self._options.how_version_is_told)
+
+    @property
+    def _options(self) -> Options:
+        return self.driver.options.model_validate(dict(self.plan.options))
+
     def open_session(self, *, trace: bool = False) -> Session:
         """The driver's session with the board, not connected yet. `trace` asks for every packet in the log."""
         plan = self.plan
@@ -97,7 +106,7 @@ class Device:
             flash_baudrate=plan.flash_baudrate,
             trace=trace,
             chip=plan.chip,
-            options=self.driver.options.model_validate(dict(plan.options)),
+            options=self._options,
             mount_point=plan.mount_point,
             usb=plan.usb,
             connect_timeout_s=plan.connect_timeout_s,

@@ -300,7 +300,12 @@ class Procedure:
         return ""
 
     def _see_previous(self, backup: Backup, written: int) -> str:
-        """Nothing but its start shows which firmware a board runs that can not be read back. Raises `BootFailed`."""
-        version = self._restart(boot.Wanted.anything_from(self._plan, backup.version))
+        """Nothing but its start shows which firmware a board runs that can not be read back. Raises `BootFailed`.
+
+        One that tells no version, and to which nothing was written on the way back, is on the old one as its driver
+        says: `revert` has proven it, and that the board is there is all that can still be seen.
+        """
+        can_tell = written or not self._device.tells_no_version
+        version = self._restart(boot.Wanted.anything_from(self._plan, backup.version if can_tell else None))
         self._device.tell_version("after", version or backup.version)
         return seen_in_words(backup, written)

@@ -153,3 +153,22 @@ def test_a_killed_run_of_boards_on_the_network_ends_in_the_truth(project: Projec
 
 def old_image(project: Project) -> bytes:
     return (project.path / "old.bin").read_bytes()
+
+
+def test_without_a_page_a_board_that_took_nothing_is_on_what_it_had(project: Project):
+    """A former run has kept what it runs, with its version, which such a board never tells."""
+    write_batch(project, firmware.build_app("esp32", "demo", NEW))
+    batch = yaml.safe_load((project.path / "fleet.yaml").read_text())
+    batch["expect"]["require_version"] = False
+    for target in batch["targets"]:
+        del target["options"]["version_path"]
+    (project.path / "fleet.yaml").write_text(yaml.safe_dump(batch))
+    result = project.run("fleet.yaml", "-n", "2")
+    assert set(result.outcomes().values()) == {"updated"}, result.output
+    before = {device_id: slots(project, device_id)[1] for device_id in OPTIONS}
+    (project.path / "new.bin").write_bytes(firmware.build_app("esp32", "demo", "1.3.0"))
+    batch |= {"version": "1.3.0", "virtual": {"faults": [{"fault": "line-drop", "after_bytes": 50_000}]}}
+    (project.path / "fleet.yaml").write_text(yaml.safe_dump(batch))
+    result = project.run("fleet.yaml", "-n", "2")
+    assert set(result.outcomes().values()) == {"rolled-back"}, result.output
+    assert {device_id: slots(project, device_id)[1] for device_id in OPTIONS} == before
