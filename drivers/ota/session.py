@@ -36,7 +36,6 @@ from drivers.ota.status import Status
 from drivers.ota.watch import CHANGED_LINE, LOST_LINE, Watch, boot_failure
 from drivers.ota.web import Reply, Site, Web
 
-FLASH_SIZE = 16 << 20  # bytes; the most that these chips start from. A board that has less refuses what does not fit
 USUAL_SLOT = 0x140000  # bytes for one firmware in 4 MB of flash (arduino-esp32's default.csv)
 _PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
 _POLL_S = 0.25
@@ -176,7 +175,7 @@ class UpdateSession(ABC):
 
     def _identity(self, found: Status | None) -> Identity:
         chip = (found.chip if found else None) or self._link.chip
-        return Identity(chip=chip, revision="", serial=(found.mac if found else None) or "", flash_size=FLASH_SIZE)
+        return Identity(chip=chip, revision="", serial=(found.mac if found else None) or "", flash_size=0)
 
     def digest(self, region: Region) -> str:
         raise NoUpdater(f"a board on the network does not hash its flash ({region.size} bytes asked for)")
@@ -420,4 +419,4 @@ def _md5(data: bytes) -> str:
     return md5(data, usedforsecurity=False).hexdigest()
 
 
-__all__ = ["FLASH_SIZE", "USUAL_SLOT", "StatusOptions", "UpdateSession", "UrlPath", "Written", "boot_failure"]
+__all__ = ["USUAL_SLOT", "StatusOptions", "UpdateSession", "UrlPath", "Written", "boot_failure"]

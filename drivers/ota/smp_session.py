@@ -29,7 +29,6 @@ from drivers.ota.smp_errors import BoardBusy, translate
 from drivers.ota.smp_state import Slots, Step, step_back
 
 DEVICE_TYPE = "smp"
-_UNKNOWN_SIZE = 0x1000000  # bytes; an upload that does not fit is refused by the board before it erases anything
 # `enum mcuboot_mode`: swap using scratch, using move, direct XIP with revert, swap using offset (the default since 4.3)
 _MODES_WITH_REVERT = frozenset({1, 3, 5, 9})
 _STEPS_BACK = 6
@@ -111,7 +110,7 @@ class SmpSession:
         is_another = chip not in ("", DEVICE_TYPE) and hardware and chip not in hardware.lower()
         if is_another and not is_on_probation:
             chip = str(hardware)
-        return Identity(chip or DEVICE_TYPE, "", "", self._options.slot_size or _UNKNOWN_SIZE)
+        return Identity(chip or DEVICE_TYPE, "", "", self._options.slot_size)
 
     def _check(self, what: str, wanted: str, said: str | None, *, is_on_probation: bool) -> None:
         is_so = said is not None and (wanted in said if what == "hardware" else wanted == said)
