@@ -214,7 +214,7 @@ class Merger:
         """The plan of one target, whose device type is known, with the images and version that it gets."""
         target = self.batch.targets[index]
         device_type = device_type_of(self.batch, target) or ""
-        chip = target.expected.chip or type_settings(self.batch, self.site, device_type).chip or device_type
+        chip = self.chip(index)
         expect = merged(self.batch, index, "expect", Expect)
         virtual = is_virtual(target, self.overrides)
         connection = {"port": VIRTUAL_PORT} if virtual else self.connection(index)
@@ -243,6 +243,12 @@ class Merger:
             previous=previous,
             virtual=self._twin(index, chip, images) if virtual else None,
         )
+
+    def chip(self, index: int) -> str:
+        """The one that a target is expected to have."""
+        target = self.batch.targets[index]
+        device_type = device_type_of(self.batch, target) or ""
+        return target.expected.chip or type_settings(self.batch, self.site, device_type).chip or device_type
 
     def connection(self, index: int) -> dict[str, str]:
         """Where the files say that a target is, in a plan's words."""
