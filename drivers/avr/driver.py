@@ -239,7 +239,14 @@ class AvrSession:
             if time.monotonic() > give_up:
                 break
             self._log("the boot loader does not answer")
-        raise self._failure(silent.output, doing) from silent
+        raise self._unanswered(silent.output, doing) from silent
+
+    def _unanswered(self, output: str, doing: str) -> DeviceError:
+        """avrdude's "timeout" alone tells nobody what to look at."""
+        error = self._failure(output, doing)
+        if type(error) is not ConnectionLost:
+            return error
+        return ConnectionLost(f"the boot loader does not answer: {error.message}", advice=avr_wake.ADVICE)
 
     def _failure(self, output: str, doing: str) -> DeviceError:
         error = avr_errors.from_output(output, doing)

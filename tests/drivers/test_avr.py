@@ -267,6 +267,14 @@ def test_a_silent_board_is_a_lost_connection_in_time_and_its_port_is_free_afterw
         assert port.is_open
 
 
+def test_a_silent_mega_is_named_as_such_with_what_to_look_at(lab: Lab):
+    lab.bench.set_faults("mega", [SilentLine(fault="silent")])
+    session = lab.session("mega", connect_timeout_s=1)
+    with pytest.raises(ConnectionLost, match="the boot loader does not answer") as caught:
+        session.connect()
+    assert "flash_baudrate" in caught.value.advice
+
+
 def test_a_board_that_is_silent_once_is_reset_again(lab: Lab):
     lab.bench.set_faults("nano", [SilentLine(fault="silent", times=1)])
     session = ARDUINO.open(Link(lab.bench.boards["nano"].url, 115200, 115200, chip="nano"), lab.lines.append)
@@ -501,6 +509,8 @@ def test_a_hex_file_puts_every_byte_where_it_says(pieces: list[tuple[int, bytes]
         ("app.bin", b"\x7fELF" + bytes(100)),
         ("app.bin", b"UF2\nWQ]\x9e" + bytes(504)),
         ("app.bin", b":100000000C9434000C943E000C943E000C943E0082\n"),
+        ("stm32.bin", bytes.fromhex("0050002009010008") + bytes(100)),
+        ("esp.bin", bytes.fromhex("e9050220") + bytes(100)),
         ("cut.hex", b":100000000C9434000C943E000C943E000C943E0083\n"),
         ("eeprom.hex", b":0200000400817A\n:0100000001FE\n:00000001FF\n"),
         ("eeprom.hex", b":020000040081" + b"79\n:0100000001FE\n:00000001FF\n"),
