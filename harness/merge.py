@@ -288,6 +288,12 @@ class Merger:
         )
         return target.connection_info.flash_baudrate or files.flash_baudrate or self._general_baudrate(device_type)
 
+    def _rate_of_loader(self, index: int) -> int | None:
+        """Where it has one rate, the twin's is the one that the batch believes in."""
+        target = self.batch.targets[index]
+        device_type = device_type_of(self.batch, target) or ""
+        return self._flash_baudrate(target, device_type) if _defaults_of(device_type).rate_is_fixed else None
+
     def _general_baudrate(self, device_type: str) -> int:
         defaults = _defaults_of(device_type)
         general = said(self.site, ("interfaces", "serial", "flash_baudrate"))
@@ -335,6 +341,7 @@ class Merger:
             serial=target.expected.serial,
             flash_size=virtual.flash_size or target.expected.flash_size or _roomy(self._driver(index), images),
             speed=virtual.speed,
+            flash_baudrate=self._rate_of_loader(index),
             faults=virtual.faults,
             factory=located(self.folder, virtual.factory) if virtual.factory else None,
             keep=keep,

@@ -90,6 +90,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Pat
         BoardSpec(board_id="uno", chip="uno"),
         BoardSpec(board_id="uno8", chip="uno", options={"bootloader": "optiboot-8.3"}),
         BoardSpec(board_id="nano", chip="nano"),
+        BoardSpec(board_id="oldnano", chip="nano", flash_baudrate=57600),
         BoardSpec(board_id="mega", chip="mega2560", options=bare),
         BoardSpec(board_id="bare", chip="uno", options=bare),
         BoardSpec(board_id="frozen", chip="uno", options={"lock_bits": 0x3B}),
@@ -281,6 +282,19 @@ def test_a_board_that_is_silent_once_is_reset_again(lab: Lab):
     try:
         # pyserial asserts DTR when it opens the port: that reset is the silent one, or the first of the driver's own
         assert session.connect().chip == "atmega328p"
+    finally:
+        session.close()
+
+
+@pytest.mark.parametrize("face", ["url", "pty"])
+def test_a_loader_with_a_rate_of_its_own_is_spoken_to_at_it_and_the_application_at_its(lab: Lab, face: str):
+    link = Link(getattr(lab.bench.boards["oldnano"], face), 115200, 57600, chip="nano")
+    session = ARDUINO.open(link, lab.lines.append)
+    try:
+        assert session.connect().chip == "atmega328p"
+        session.write([Segment(0, NEW)], ignore)
+        session.reset()
+        assert b"demo 1.2.0" in console(session, b"ready\r\n")
     finally:
         session.close()
 
