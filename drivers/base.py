@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -382,3 +382,14 @@ class Driver(Protocol):
 
     def boot_failure(self, console: str) -> str | None:
         """The line of the boot output that says the firmware does not run (a panic, a refused image), None without."""
+
+
+@runtime_checkable
+class KnowsChips(Protocol):
+    """What a driver may offer besides: it knows its chips by name, so that a batch's mistake shows before the run."""
+
+    def room(self, chip: str, options: Options) -> Region | None:
+        """Where firmware may lie on a board of the chip type `chip`; None where only the board tells.
+
+        Raises `DeviceError` for a chip that no board of the family has.
+        """

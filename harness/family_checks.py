@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from drivers import device_types, load_driver
-from drivers.base import Driver, Interface
+from drivers.base import DeviceError, Driver, Interface, KnowsChips
 from harness.batch import VIRTUAL_PORT, ConnectionInfo, Expect
 from harness.merge import device_type_of, merged, merged_options, nearest, options_layers, said, setting
 from harness.opened import Opened
@@ -108,6 +108,30 @@ def options_are_known(opened: Opened) -> Iterator[Problem]:
                 yield _option_problem(opened, index, device_type, driver, detail)
 
 
+def chips_are_known(opened: Opened) -> Iterator[Problem]:
+    """A chip that no board of the family has would be found out with the first board."""
+    for index, _device_type, driver in _families(opened):
+        if not isinstance(driver, KnowsChips):
+            continue
+        try:
+            driver.room(opened.merger.chip(index), driver.options())
+        except DeviceError as error:
+            source, loc = _where_chip(opened, index)
+            yield source.problem(loc, error.message, error.advice)
+
+
+def _where_chip(opened: Opened, index: int) -> tuple[Source, Loc]:
+    """The place that says a target's chip: the target, its type in the batch, or in the site file."""
+    target = opened.batch.targets[index]
+    if target.expected.chip is not None:
+        return opened.source, ("targets", index, "expected", "chip")
+    device_type = device_type_of(opened.batch, target) or ""
+    by_batch = opened.batch.device_types.get(device_type)
+    if opened.site_source is None or (by_batch is not None and by_batch.chip is not None):
+        return opened.source, ("device_types", device_type, "chip")
+    return opened.site_source, ("device_types", device_type, "chip")
+
+
 def _option_problem(opened: Opened, index: int, device_type: str, driver: Driver, detail: ErrorDetails) -> Problem:
     key = str(detail["loc"][0]) if detail["loc"] else ""
     source = opened.source
@@ -187,6 +211,7 @@ RULES = (
     interfaces_are_the_drivers,
     connections_fit,
     options_are_known,
+    chips_are_known,
     versions_can_be_seen,
     nothing_impossible_is_asked,
 )

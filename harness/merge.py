@@ -214,7 +214,7 @@ class Merger:
         """The plan of one target, whose device type is known, with the images and version that it gets."""
         target = self.batch.targets[index]
         device_type = device_type_of(self.batch, target) or ""
-        chip = target.expected.chip or type_settings(self.batch, self.site, device_type).chip or device_type
+        chip = self.chip(index)
         expect = merged(self.batch, index, "expect", Expect)
         virtual = is_virtual(target, self.overrides)
         connection = {"port": VIRTUAL_PORT} if virtual else self.connection(index)
@@ -243,6 +243,12 @@ class Merger:
             previous=previous,
             virtual=self._twin(index, chip, images) if virtual else None,
         )
+
+    def chip(self, index: int) -> str:
+        """The one that a target is expected to have."""
+        target = self.batch.targets[index]
+        device_type = device_type_of(self.batch, target) or ""
+        return target.expected.chip or type_settings(self.batch, self.site, device_type).chip or device_type
 
     def connection(self, index: int) -> dict[str, str]:
         """Where the files say that a target is, in a plan's words."""
@@ -281,6 +287,12 @@ class Merger:
             DeviceTypeSettings, self.site.device_types.get(device_type), self.batch.device_types.get(device_type)
         )
         return target.connection_info.flash_baudrate or files.flash_baudrate or self._general_baudrate(device_type)
+
+    def _rate_of_loader(self, index: int) -> int | None:
+        """Where it has one rate, the twin's is the one that the batch believes in."""
+        target = self.batch.targets[index]
+        device_type = device_type_of(self.batch, target) or ""
+        return self._flash_baudrate(target, device_type) if _defaults_of(device_type).rate_is_fixed else None
 
     def _general_baudrate(self, device_type: str) -> int:
         defaults = _defaults_of(device_type)
@@ -329,6 +341,7 @@ class Merger:
             serial=target.expected.serial,
             flash_size=virtual.flash_size or target.expected.flash_size or _roomy(self._driver(index), images),
             speed=virtual.speed,
+            flash_baudrate=self._rate_of_loader(index),
             faults=virtual.faults,
             factory=located(self.folder, virtual.factory) if virtual.factory else None,
             keep=keep,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from drivers import device_types, load_driver
-from drivers.base import BadImage, Driver, Identity, ImageFacts
+from drivers.base import BadImage, DeviceError, Driver, Identity, ImageFacts, KnowsChips
 from harness.batch import Virtual
 from harness.config import DeviceTypeSettings
 from harness.firmware import Contents, Shelf, UnusableFile, overlaps
@@ -15,6 +17,7 @@ from harness.merge import (
     is_virtual,
     located,
     merged,
+    merged_options,
     nearest,
     setting,
     type_settings,
@@ -48,7 +51,7 @@ class Payloads:
         if device_type not in device_types() or not wanted:
             return None
         settings = type_settings(opened.batch, opened.site, device_type)
-        images = [self._image(one, device_type, settings) for one in wanted]
+        images = [self._image(index, one, device_type, settings) for one in wanted]
         planned = tuple(image for image in images if image is not None)
         if len(planned) < len(wanted):
             return None
@@ -63,12 +66,14 @@ class Payloads:
         if found is None or load_driver(device_type).capabilities.can_read_back:
             return None
         loc, file = found
-        return self._image(WantedImage(file, settings.flash_address, loc), device_type, settings)
+        return self._image(index, WantedImage(file, settings.flash_address, loc), device_type, settings)
 
     def _report(self, loc: Loc, message: str, hint: str = "") -> None:
         self.problems.append(self._opened.source.problem(loc, message, hint))
 
-    def _image(self, wanted: WantedImage, device_type: str, settings: DeviceTypeSettings) -> PlannedImage | None:
+    def _image(
+        self, index: int, wanted: WantedImage, device_type: str, settings: DeviceTypeSettings
+    ) -> PlannedImage | None:
         path = located(self._opened.merger.folder, wanted.file)
         try:
             file = self._shelf.file(path)
@@ -83,7 +88,7 @@ class Payloads:
         if self._check_fit and contents.refused:
             self._report(wanted.loc, contents.refused.message)
             return None
-        self._check_chip(wanted, contents.facts, device_type, settings)
+        self._check_chip(index, wanted, contents.facts, device_type)
         region = contents.region
         return PlannedImage(
             path=path,
@@ -103,20 +108,39 @@ class Payloads:
             message = f"{wanted.file.name} has {size} bytes, more than the {limit} that {device_type} may have"
             self._report(wanted.loc, message, f"see device_types.{device_type}.max_firmware_size")
 
-    def _check_chip(
-        self, wanted: WantedImage, facts: ImageFacts, device_type: str, settings: DeviceTypeSettings
-    ) -> None:
-        chip = settings.chip
-        made_for = Identity(facts.chip or "", "", "", 0)
-        if self._check_fit and chip and facts.chip and not load_driver(device_type).matches(chip, made_for):
-            message = f"{wanted.file.name} is made for {facts.chip}, but {device_type} boards have a {chip}"
-            self._report(wanted.loc, message)
+    def _check_chip(self, index: int, wanted: WantedImage, facts: ImageFacts, device_type: str) -> None:
+        if not self._check_fit or not facts.chip:
+            return
+        chip, driver = self._opened.merger.chip(index), load_driver(device_type)
+        # Of the other families a type's own name need not be a chip's: boards behind one updater are of many kinds.
+        says_so = chip != device_type or isinstance(driver, KnowsChips)
+        if says_so and not driver.matches(chip, Identity(facts.chip, "", "", 0)):
+            device_id = self._opened.batch.targets[index].device_id
+            self._report(wanted.loc, f"{wanted.file.name} is made for {facts.chip}, but {device_id} has a {chip}")
+
+    def _check_room(self, index: int, one: WantedImage, image: PlannedImage, driver: Driver) -> None:
+        """Before the run, where the chip's name tells it; the board that answers is asked again."""
+        merger = self._opened.merger
+        if not self._check_fit or not isinstance(driver, KnowsChips):
+            return
+        chip = merger.chip(index)
+        try:
+            said = driver.options.model_validate(merged_options(self._opened.batch, self._opened.site, index))
+            room = driver.room(chip, said)
+        except (ValidationError, DeviceError):
+            return  # `family_checks` says so
+        if room is not None and image.end > room.end:
+            device_id = self._opened.batch.targets[index].device_id
+            places = f"{image.path.name} ends at {image.end:#x}, the flash that it may use on {device_id} ({chip})"
+            self._report(one.loc, f"{places} at {room.end:#x}")
 
     def _check_places(
         self, index: int, wanted: Sequence[WantedImage], images: Sequence[PlannedImage], driver: Driver
     ) -> None:
         for position, how in overlaps(images, driver.erase_block):
             self._report(wanted[position].loc, how)
+        for one, image in zip(wanted, images, strict=True):
+            self._check_room(index, one, image, driver)
         size = self._flash_size(index)
         if size is None:
             return

@@ -239,7 +239,14 @@ class AvrSession:
             if time.monotonic() > give_up:
                 break
             self._log("the boot loader does not answer")
-        raise self._failure(silent.output, doing) from silent
+        raise self._unanswered(silent.output, doing) from silent
+
+    def _unanswered(self, output: str, doing: str) -> DeviceError:
+        """avrdude's "timeout" alone tells nobody what to look at."""
+        error = self._failure(output, doing)
+        if type(error) is not ConnectionLost:
+            return error
+        return ConnectionLost(f"the boot loader does not answer: {error.message}", advice=avr_wake.ADVICE)
 
     def _failure(self, output: str, doing: str) -> DeviceError:
         error = avr_errors.from_output(output, doing)
@@ -300,7 +307,7 @@ class AvrDriver:
     hash_block: int = 512  # the smallest boot section: blocks end where it begins
 
     def open(self, link: Link, log: Log) -> AvrSession:
-        part = _configured(link)
+        part = _part(link.chip, link.options)
         return AvrSession(link, part, ResetByLine(link.port), log)
 
     def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
@@ -314,6 +321,9 @@ class AvrDriver:
         part = avr_parts.find(wanted)
         return part is not None and part.chip == identity.chip
 
+    def room(self, chip: str, options: Options) -> Region:
+        return _part(chip, options).identity.writable
+
     def reported_version(self, console: str) -> str | None:  # noqa: ARG002
         """AVRs have no convention for it: the harness looks for the batch's version in what they print."""
         return None
@@ -323,14 +333,14 @@ class AvrDriver:
         return None
 
 
-def _configured(link: Link) -> Part:
-    part = avr_parts.find(link.chip)
+def _part(chip: str, said: Options) -> Part:
+    part = avr_parts.find(chip)
     if part is None:
         raise DeviceError(
-            f"no Arduino's chip is called {link.chip!r}",
+            f"no Arduino's chip is called {chip!r}",
             advice=f"Name it under `chip`, as one of {', '.join(avr_parts.names())}.",
         )
-    options = link.options if isinstance(link.options, AvrOptions) else AvrOptions()
+    options = said if isinstance(said, AvrOptions) else AvrOptions()
     if options.boot_size is not None:
         part = replace(part, boot_size=options.boot_size)
     if options.programmer is not None:

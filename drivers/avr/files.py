@@ -53,8 +53,18 @@ def inspect(segments: Sequence[Segment]) -> None:
                 f"{segment.name} has data at {segment.address:#x}: EEPROM, fuses or lock bits, which are not written",
                 advice="Nothing was written. Build the file with the flash alone: avr-objcopy -R .eeprom -R .fuse …",
             )
+        if segment.address == 0:
+            _need_jump(segment)
     if all(segment.data.count(ERASED) == len(segment.data) for segment in segments):
         raise BadImage(f"{segments[0].name} is blank: nothing but 0xff")
+
+
+def _need_jump(segment: Segment) -> None:
+    """The reset vector is an RJMP or a JMP (AVR instruction set manual), as no other family's firmware begins."""
+    word = int.from_bytes(segment.data[:2], "little")
+    blank = segment.data[:2].count(ERASED) == len(segment.data[:2])
+    if not (blank or word & 0xF000 == 0xC000 or word & 0xFE0E == 0x940C):
+        raise BadImage(f"{segment.name} does not begin with a jump: it is no firmware of an AVR")
 
 
 def pages(segments: Sequence[Segment], page_size: int) -> dict[int, bytes]:

@@ -23,7 +23,7 @@ _ANSWER_S = 0.25
 _SYNCS = 3  # for each press
 _SYNCS_OF_AVRDUDE = 3
 _AVRDUDE_SPEAKS_WITHIN_S = 3.0
-_ADVICE = (
+ADVICE = (
     "Check the board's power and cable, that DTR resets it, its `chip` (a Mega speaks another protocol), and "
     "flash_baudrate: 57600 for Nanos with the old boot loader."
 )
@@ -59,7 +59,7 @@ def stk500v1(port: BoardPort, talk: Talk) -> int:
         if talk.is_over or _answers(port, talk):
             break
     else:
-        raise ConnectionLost("the boot loader does not answer: no reply to GET_SYNC after three resets", advice=_ADVICE)
+        raise ConnectionLost("the boot loader does not answer: no reply to GET_SYNC after three resets", advice=ADVICE)
     end = time.monotonic() + _AVRDUDE_SPEAKS_WITHIN_S
     while talk.told < _SYNCS_OF_AVRDUDE * len(_GET_SYNC) and time.monotonic() < end and not talk.is_over:
         _sync(port)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from drivers.base import (
     BadImage,
     Capabilities,
+    DeviceError,
     Identity,
     ImageFacts,
     Interface,
@@ -27,6 +28,7 @@ from drivers.base import (
     Log,
     Options,
     PortUnavailable,
+    Region,
     Segment,
     TypeDefaults,
 )
@@ -62,6 +64,10 @@ _FAILURE_LINE = re.compile(
 _PANIC_TEXT = re.compile(r"\*\*\* PANIC \*\*\*\s+(\S.*)")
 
 _Open = Callable[[Link, PicoOptions, Log], DriveSession | UsbSession]
+
+
+def _chip(name: str) -> str | None:
+    return _CHIPS.get(re.sub(r"[^a-z0-9]", "", name.lower()))
 
 
 def _open_drive(link: Link, options: PicoOptions, log: Log) -> DriveSession:
@@ -120,7 +126,13 @@ class PicoDriver:
         return ImageFacts(chips[0] if len(chips) == 1 else None, said.name, said.version)
 
     def matches(self, wanted: str, identity: Identity) -> bool:
-        return _CHIPS.get(re.sub(r"[^a-z0-9]", "", wanted.lower())) == identity.chip
+        return _chip(wanted) == identity.chip
+
+    def room(self, chip: str, options: Options) -> Region | None:  # noqa: ARG002
+        """Where the flash ends, over USB the flash itself shows."""
+        if _chip(chip) is None:
+            raise DeviceError(f"no chip of a Pico is called {chip!r}", advice="Name it as rp2040 or rp2350.")
+        return None
 
     def reported_version(self, console: str) -> str | None:
         found = _VERSION_LINE.findall(console)

@@ -6,7 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drivers.base import Capabilities, Identity, ImageFacts, Interface, Link, Log, Options, Segment, TypeDefaults
+from drivers.base import (
+    Capabilities,
+    DeviceError,
+    Identity,
+    ImageFacts,
+    Interface,
+    Link,
+    Log,
+    Options,
+    Region,
+    Segment,
+    TypeDefaults,
+)
 from drivers.stm32 import files, image
 from drivers.stm32.lines import Stm32Options
 from drivers.stm32.parts import PARTS, Part
@@ -58,6 +70,15 @@ class Stm32Driver:
     def matches(self, wanted: str, identity: Identity) -> bool:
         part = next((part for part in PARTS.values() if part.name == identity.chip), None)
         return part is not None and _means(wanted.lower(), part)
+
+    def room(self, chip: str, options: Options) -> Region | None:  # noqa: ARG002
+        """One name stands for parts of several sizes."""
+        if any(_means(chip.lower(), part) for part in PARTS.values()):
+            return None
+        raise DeviceError(
+            f"no part of this driver's is called {chip!r}",
+            advice="Name it as stm32f103, stm32f103c8t6, stm32f1 or 0x410; docs/families/stm32.md has the families.",
+        )
 
     def reported_version(self, console: str) -> str | None:  # noqa: ARG002
         """No convention: "Booting Zephyr OS build v3.7.0" is the system's version, not the application's."""

@@ -141,7 +141,7 @@ class Loader:
         while True:
             answer = self._receive_up_to(1, max(deadline - time.monotonic(), 0.0))
             if not answer:
-                raise NoAnswer(f"no answer to {what} within {timeout_s:g} s")
+                raise NoAnswer(f"no answer within {timeout_s:g} s: {what}")
             if protocol.is_ack(answer[0], what, at_command=at_command):
                 return
 

@@ -25,7 +25,8 @@ _UNIT = 8  # bytes; the largest programming unit (G0, G4, L4, WL: a double word 
 _ERASED = 0xFF
 _ERASE_BASE_S = 5.0
 _ERASE_S_PER_BYTE = 8.0 / 0x20000  # F4's 128 KiB take 1 to 4 s by datasheet, at low voltage
-_ERASE_SECTOR_S = 0.1  # F1's pages take 20 to 40 ms
+_ERASE_SECTOR_S = 2.5  # pages take 3 to 40 ms by datasheet; stm32flash gives a worn or cold one 5 s
+_ERASE_AT_MOST_S = 60.0  # whatever the pages are
 
 
 def write_segments(
@@ -85,7 +86,7 @@ def _pieces(region: Region) -> Iterator[Region]:
 
 def _erase_limit_s(group: Sequence[Patch]) -> float:
     size = sum(patch.sector.region.size for patch in group)
-    return _ERASE_BASE_S + len(group) * _ERASE_SECTOR_S + size * _ERASE_S_PER_BYTE
+    return min(_ERASE_BASE_S + len(group) * _ERASE_SECTOR_S + size * _ERASE_S_PER_BYTE, _ERASE_AT_MOST_S)
 
 
 def _chunks(group: Sequence[Patch], limit: int) -> Iterator[tuple[int, bytes]]:

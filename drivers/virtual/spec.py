@@ -108,6 +108,7 @@ class BoardSpec(_Data):
     flash_size: int | None = Field(default=None, gt=0)  # bytes; the chip's usual one where left out
     speed: Speed = Speed.FAST
     faults: tuple[Fault, ...] = ()
+    flash_baudrate: int | None = None  # of a boot loader that has one rate; the chip's usual one where left out
     factory: Path | None = None  # an image of the flash from address 0 on; a generic firmware where left out
     keep: bool = True  # False: the flash is made anew from `factory` at the bench's start
     options: Mapping[str, JsonValue] = {}  # the target's `options` with those of `virtual` over them, as the files say

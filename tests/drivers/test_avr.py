@@ -90,6 +90,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Pat
         BoardSpec(board_id="uno", chip="uno"),
         BoardSpec(board_id="uno8", chip="uno", options={"bootloader": "optiboot-8.3"}),
         BoardSpec(board_id="nano", chip="nano"),
+        BoardSpec(board_id="oldnano", chip="nano", flash_baudrate=57600),
         BoardSpec(board_id="mega", chip="mega2560", options=bare),
         BoardSpec(board_id="bare", chip="uno", options=bare),
         BoardSpec(board_id="frozen", chip="uno", options={"lock_bits": 0x3B}),
@@ -267,12 +268,33 @@ def test_a_silent_board_is_a_lost_connection_in_time_and_its_port_is_free_afterw
         assert port.is_open
 
 
+def test_a_silent_mega_is_named_as_such_with_what_to_look_at(lab: Lab):
+    lab.bench.set_faults("mega", [SilentLine(fault="silent")])
+    session = lab.session("mega", connect_timeout_s=1)
+    with pytest.raises(ConnectionLost, match="the boot loader does not answer") as caught:
+        session.connect()
+    assert "flash_baudrate" in caught.value.advice
+
+
 def test_a_board_that_is_silent_once_is_reset_again(lab: Lab):
     lab.bench.set_faults("nano", [SilentLine(fault="silent", times=1)])
     session = ARDUINO.open(Link(lab.bench.boards["nano"].url, 115200, 115200, chip="nano"), lab.lines.append)
     try:
         # pyserial asserts DTR when it opens the port: that reset is the silent one, or the first of the driver's own
         assert session.connect().chip == "atmega328p"
+    finally:
+        session.close()
+
+
+@pytest.mark.parametrize("face", ["url", "pty"])
+def test_a_loader_with_a_rate_of_its_own_is_spoken_to_at_it_and_the_application_at_its(lab: Lab, face: str):
+    link = Link(getattr(lab.bench.boards["oldnano"], face), 115200, 57600, chip="nano")
+    session = ARDUINO.open(link, lab.lines.append)
+    try:
+        assert session.connect().chip == "atmega328p"
+        session.write([Segment(0, NEW)], ignore)
+        session.reset()
+        assert b"demo 1.2.0" in console(session, b"ready\r\n")
     finally:
         session.close()
 
@@ -501,6 +523,8 @@ def test_a_hex_file_puts_every_byte_where_it_says(pieces: list[tuple[int, bytes]
         ("app.bin", b"\x7fELF" + bytes(100)),
         ("app.bin", b"UF2\nWQ]\x9e" + bytes(504)),
         ("app.bin", b":100000000C9434000C943E000C943E000C943E0082\n"),
+        ("stm32.bin", bytes.fromhex("0050002009010008") + bytes(100)),
+        ("esp.bin", bytes.fromhex("e9050220") + bytes(100)),
         ("cut.hex", b":100000000C9434000C943E000C943E000C943E0083\n"),
         ("eeprom.hex", b":0200000400817A\n:0100000001FE\n:00000001FF\n"),
         ("eeprom.hex", b":020000040081" + b"79\n:0100000001FE\n:00000001FF\n"),

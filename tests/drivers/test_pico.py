@@ -130,6 +130,16 @@ def segment(device_type: str, version: str, **more: object) -> Segment:
     return Segment(FLASH_BASE, app(device_type, version, **more), "app.uf2")
 
 
+def test_a_twin_has_the_serial_number_that_is_expected_of_it(tmp_path: Path):
+    board = BoardSpec(board_id="b", chip="pico2-usb", serial="7D8AF90FBA3BE005")
+    with Bench.start(BenchSpec(state=tmp_path, boards=(board,))) as bench:
+        session = load_driver("pico2-usb").open(link(bench, "pico2-usb"), lambda _line: None)
+        try:
+            assert session.connect().serial == "7D8AF90FBA3BE005"
+        finally:
+            session.close()
+
+
 @SESSIONS
 def test_every_board_is_identified_written_and_started(session, tmp_path: Path, device_type: str):
     driver = load_driver(device_type)

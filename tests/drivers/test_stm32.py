@@ -409,14 +409,16 @@ def test_a_board_that_is_stuck_in_its_application_is_not_mistaken_for_a_boot_loa
         lab.open("stm32f103", "url", timeout_s=0.5).connect()
 
 
-def test_an_erase_that_takes_long_is_waited_for(lab: Lab):
-    session = lab.open("stm32f407")
+@pytest.mark.parametrize(("chip", "sectors", "size"), [("stm32f407", 1, 6), ("stm32f103", 4, 3 * 1024 + 6)])
+def test_an_erase_that_takes_long_is_waited_for(lab: Lab, chip: str, sectors: int, size: int):
+    """A sector, or each of the pages that one command erases."""
+    session = lab.open(chip)
     session.connect()
-    lab.bench.set_faults("stm32f407", [SlowErase(fault="slow-erase", seconds=3.0, times=1)])
+    lab.bench.set_faults(chip, [SlowErase(fault="slow-erase", seconds=2.0, times=sectors)])
     began = time.monotonic()
-    session.write([Segment(BASE, b"slowly")], ignore)
-    assert time.monotonic() - began >= 3.0
-    assert lab.flash("stm32f407")[:6] == b"slowly"
+    session.write([Segment(BASE, b"slowly".rjust(size, b"."))], ignore)
+    assert time.monotonic() - began >= 2.0 * sectors
+    assert lab.flash(chip)[size - 6 : size] == b"slowly"
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -6,6 +6,8 @@ import pytest
 
 from drivers import device_types, load_driver
 from drivers.base import Interface
+from drivers.virtual.pico import firmware
+from drivers.virtual.pico.chips import RP2350
 from harness.plan import BatchFileError
 from tests.harness.esp_images import app_image
 from tests.harness.lab import MINIMAL, Lab
@@ -234,3 +236,48 @@ def test_a_missing_batch_is_a_problem_too(lab: Lab):
 
     with pytest.raises(BatchFileError, match=r"none\.yaml: can not be read: No such file or directory"):
         load_plan(lab.folder / "none.yaml")
+
+
+def jumping(size: int) -> bytes:
+    """Raw contents of an AVR's flash: a reset vector and whatever."""
+    return b"\x0c\x94" + bytes(range(256)) * (size // 256)
+
+
+@pytest.mark.parametrize(
+    ("board", "said"),
+    [
+        ("arduino", "app.bin ends at 0x7f02, the flash that it may use on BOARD (arduino) at 0x7e00"),
+        (
+            "arduino, expected: {chip: nano}",
+            "app.bin ends at 0x7f02, the flash that it may use on BOARD (nano) at 0x7800",
+        ),
+        ("arduino, options: {boot_size: 4096}", "app.bin ends at 0x7f02, the flash that it may use on BOARD"),
+        ("arduino, expected: {chip: leonardo}", "expected.chip: no Arduino's chip is called 'leonardo'; Name it under"),
+        ("pico", "app.bin: neither a second stage"),
+        ("pico, expected: {chip: esp32}", "expected.chip: no chip of a Pico is called 'esp32'; Name it as rp2040 or"),
+        (
+            "stm32, expected: {chip: stm32h743}",
+            "expected.chip: no part of this driver's is called 'stm32h743'; Name it",
+        ),
+    ],
+)
+def test_what_a_chips_name_tells_is_held_against_the_batch_before_the_run(lab: Lab, board: str, said: str):
+    lab.write("app.bin", jumping(0x7F00))
+    target = f"{{device_id: BOARD, connection_info: {{port: virtual}}, device_type: {board}}}"
+    batch = f"name: One\nversion: '1'\nfirmware_file: app.bin\ntargets:\n  - {target}\n"
+    assert any(said.removeprefix("app.bin: ") in problem for problem in lab.problems(batch)), lab.problems(batch)
+
+
+def test_a_board_whose_chip_has_room_gets_what_another_could_not_hold(lab: Lab):
+    lab.write("app.bin", jumping(0x7F00))
+    target = "{device_id: M, connection_info: {port: virtual}, device_type: arduino, expected: {chip: mega2560}}"
+    assert lab.problems(f"name: One\nversion: '1'\nfirmware_file: app.bin\ntargets:\n  - {target}\n") == []
+
+
+def test_a_picos_firmware_is_for_its_types_chip_where_nobody_says_another(lab: Lab):
+    lab.write("app.uf2", firmware.to_uf2(firmware.build_app(RP2350, "demo", "1.2.0"), RP2350))
+    batch = "name: P\nversion: '1.2.0'\nfirmware_file: app.uf2\ntargets:\n  - {device_id: P, device_type: pico, \
+connection_info: {port: virtual}}\n"
+    (problem,) = lab.problems(batch)
+    assert problem.endswith("app.uf2 is made for rp2350, but P has a pico")
+    assert lab.problems(batch.replace("type: pico", "type: pico2")) == []

@@ -140,6 +140,19 @@ def test_a_twin_is_whom_the_batch_expects():
     assert (plan.expected.serial, plan.expected.flash_size) == (twin.mac, twin.flash_size)
 
 
+@pytest.mark.parametrize(("device_type", "rate"), [("arduino", 57600), ("stm32", None)])
+def test_a_twins_loader_has_the_one_rate_that_the_batch_believes_in(device_type: str, rate: int | None):
+    target = {
+        "device_id": "A",
+        "device_type": device_type,
+        "connection_info": {"port": "/dev/ttyUSB0", "flash_baudrate": 57600},
+    }
+    batch = Batch.model_validate({"name": "One", "targets": [target]})
+    twin = Merger(batch, Site(), Overrides(simulate=True), Path("/")).device(0, (), "1").virtual
+    assert twin is not None
+    assert twin.flash_baudrate == rate
+
+
 def test_another_board_can_be_put_in_a_twins_place():
     plan = device(
         {},

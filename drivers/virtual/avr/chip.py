@@ -26,7 +26,7 @@ from drivers.virtual.avr.stk500v2 import Stk500v2
 from drivers.virtual.timing import Pace
 from drivers.virtual.wire import Wire
 
-BAUD = 115200  # of the boot loaders on these boards, and of the bench's applications
+BAUD = 115200  # of the bench's applications
 _SPM_S = 0.0045  # erasing or programming a page; datasheets: 3.7 to 4.5 ms
 _EEPROM_S = 0.0034  # a byte, erase and write
 _CRASH_S = 0.5  # a crashing application's watchdog, at any speed
@@ -50,13 +50,14 @@ class Chip:
 
     async def run(self, *, external: bool) -> None:
         """After a reset by the pin (`external`), or a power-on. Ends only when it is cancelled. Raises PowerLost."""
-        self._wire.baud = BAUD
         self._inbox.clear()
         starts_loader = external or self._part.loader is Loader.STK500V2
         self._wire.faults.started(in_loader=starts_loader)
         try:
             if starts_loader:
+                self._wire.baud = self._part.baud
                 await self._load_until_application()
+            self._wire.baud = BAUD
             await self._run_application()
         except Crashed:
             await _for_ever()

@@ -31,6 +31,7 @@ class Part:
     loader: Loader
     fuses: bytes  # low, high, extended
     lock_bits: int = 0x0F
+    baud: int = 115200  # the loader's, built in
 
     @property
     def loader_size(self) -> int:

@@ -22,7 +22,8 @@ class AvrStation(SerialStation):
     """Options of the bench's own: `lock_bits` (a number, as an ISP programmer sets them) and `bootloader`."""
 
     def make_board(self) -> Board:
-        self._part = self._with_options(_part(self.spec.chip, self.spec.board_id))
+        part = self._with_options(_part(self.spec.chip, self.spec.board_id))
+        self._part = replace(part, baud=self.spec.flash_baudrate or part.baud)
         if self.spec.flash_size not in (None, self._part.flash_size):
             raise BenchError(f"{self.spec.board_id}: an {self._part.name} has {self._part.flash_size} bytes of flash")
         return Board(self.spec.board_id, self._memory, self.spec.speed)

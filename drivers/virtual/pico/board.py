@@ -11,7 +11,7 @@ from drivers.virtual.faults import Faults, PowerLost
 from drivers.virtual.flash import NorFlash
 from drivers.virtual.pico import app, program
 from drivers.virtual.pico.cdc import CdcWire, Terminal
-from drivers.virtual.pico.chips import CHIPS, Chip, chip_id
+from drivers.virtual.pico.chips import CHIPS, Chip
 from drivers.virtual.pico.drive import DriveFolder
 from drivers.virtual.pico.machine import Machine
 from drivers.virtual.pico.picoboot import Picoboot
@@ -28,8 +28,9 @@ _FLASH, _LOADER, _CODE = "flash", "loader", "code"
 class PicoBoard:
     """A board on the bench. Its methods are what a hand or a supply can do to it; none of them waits."""
 
-    def __init__(self, board_id: str, chip: Chip, flash: Path, drive: Path, speed: Speed) -> None:
+    def __init__(self, board_id: str, chip: Chip, unique: bytes, flash: Path, drive: Path, speed: Speed) -> None:
         self.board_id = board_id
+        self._unique = unique
         self._own_chip = chip
         self._is_real_time = speed is Speed.REALISTIC
         self._pace = Pace(speed)
@@ -152,8 +153,8 @@ class PicoBoard:
     async def _run_loader(self, restarts: asyncio.Future[str]) -> str:
         machine, chip = self._machine, self._machine.chip
         uf2 = Uf2Loader(machine)
-        boot = Picoboot(machine, uf2, chip_id(self.board_id), self._restart, self.drive.hide)
-        serial = chip.serial(self.board_id)
+        boot = Picoboot(machine, uf2, self._unique, self._restart, self.drive.hide)
+        serial = chip.serial(self._unique)
         self.usb.attach(UsbDevice(chip, serial, boot))
         self.drive.show(chip, serial)
         copying = asyncio.get_running_loop().create_task(self._take_files(uf2))

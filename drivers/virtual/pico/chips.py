@@ -39,11 +39,11 @@ class Chip:
         head = bytes(0x10) + b"Mu" + bytes([self.rom_magic, self.rom_version])
         return head.ljust(_ROM_SIZE, b"\0")
 
-    def serial(self, board_id: str) -> str:
-        """What the boot loader gives as its serial number."""
+    def serial(self, unique: bytes) -> str:
+        """What the boot loader gives as its serial number; RP2040's ROM knows of no `unique` one."""
         if self.name == "rp2040":
             return _RP2040_ROM
-        return chip_id(board_id).hex().upper()
+        return unique.hex().upper()
 
 
 def chip_id(board_id: str) -> bytes:

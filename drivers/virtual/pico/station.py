@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +14,13 @@ from drivers.virtual.messages import BoardPorts
 from drivers.virtual.pico import firmware
 from drivers.virtual.pico.board import PicoBoard
 from drivers.virtual.pico.cdc import CdcPty
-from drivers.virtual.pico.chips import CHIPS, Chip
+from drivers.virtual.pico.chips import CHIPS, Chip, chip_id
 from drivers.virtual.rfc2217 import Rfc2217Port
 from drivers.virtual.spec import BoardSpec, Fault, WrongChip
 
 _KNOWN_FAULTS = frozenset({"silent", "line-drop", "wrong-chip", "stuck-in-app", "slow-erase", "power-loss", "panics"})
 _SMALLEST, _LARGEST = 1 << 18, 1 << 24
+_SERIAL = re.compile(r"[0-9A-Fa-f]{16}")
 
 
 class PicoStation:
@@ -91,7 +93,7 @@ class PicoStation:
                 f"{spec.board_id}: there is no flash chip of {size} bytes (256 KiB to 16 MiB, a power of 2)"
             )
         path = self._folder.flash_file(size, lambda: firmware.factory_image(chip))
-        return PicoBoard(spec.board_id, chip, path, self._folder.path / "drive", spec.speed)
+        return PicoBoard(spec.board_id, chip, _unique(spec), path, self._folder.path / "drive", spec.speed)
 
     def _size_in_options(self) -> int | None:
         """What the target tells its driver of the board's flash."""
@@ -112,6 +114,15 @@ class PicoStation:
 def station(spec: BoardSpec, state: Path, wait_s: float) -> PicoStation:
     """The place of a board with RP2040 or RP2350."""
     return PicoStation(spec, state, wait_s)
+
+
+def _unique(spec: BoardSpec) -> bytes:
+    """RP2350's number: the one that the spec names, or else the board's own."""
+    if spec.serial is None:
+        return chip_id(spec.board_id)
+    if not _SERIAL.fullmatch(spec.serial):
+        raise BenchError(f"{spec.board_id}: {spec.serial!r} is no serial number of an RP2350: 16 hexadecimal digits")
+    return bytes.fromhex(spec.serial)
 
 
 def _chip(name: str, board_id: str) -> Chip:
