@@ -103,7 +103,7 @@ def written_since(session: Session, device_ids: Iterable[str], run_id: str) -> d
         )
         .order_by(RunRow.started)
     )
-    return dict(session.execute(later).tuples().all())
+    return {row.device_id: row.run_id for row in session.execute(later)}
 
 
 def device_ids(session: Session, serials: Iterable[str]) -> dict[str, str]:
