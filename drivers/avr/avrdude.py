@@ -25,7 +25,7 @@ _POLL_S = 0.2
 _BAR = re.compile(r"^(?P<what>\w+) \| (?P<marks>#*)")
 _NOISE = re.compile(r'ioctl\("TIOCM\w+"\)|^avrdude done')  # a pseudo-terminal has no modem lines
 _MARKS = 50  # of a whole bar
-_LINE_LOST = re.compile(r"not in sync|out of sync|not responding|protocol expects|timeout|timed out")
+_LINE_LOST = re.compile(r"not in sync|out of sync|not responding|did not respond|protocol expects|timeout|timed out")
 _READY = "initialized and ready to accept instructions"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from drivers.avr import parts as avr_parts
 from drivers.avr import wake as avr_wake
 from drivers.avr.avrdude import AvrdudeFailed, Job, NoSync, Output
 from drivers.avr.bridge import Bridge
+from drivers.avr.cdc import CdcPort
 from drivers.avr.parts import Part, Programmer
 from drivers.avr.port import BoardPort, ResetByLine
 from drivers.avr.wake import Wake
@@ -49,11 +50,13 @@ from drivers.base import (
 
 _TRIES = 3  # to reach the boot loader, for each run: nothing has been done to the board before it answers
 _BITS_PER_BYTE = 10
+_PORT_PATIENCE_S = 6.0  # for a USB port that is about to come
 _PACE = 4  # a run may take so many times as long as its bytes need on the wire
 
 _WAKE: dict[Programmer, Wake] = {
     Programmer.ARDUINO: avr_wake.stk500v1,
     Programmer.WIRING: avr_wake.stk500v2,
+    Programmer.AVR109: avr_wake.avr109,
 }
 
 
@@ -82,6 +85,7 @@ class AvrSession:
         self._log = log
         self._connected = False
         self._flash: bytes | None = None  # all of it, as it was read last; each run of avrdude resets the board
+        self._starts = False  # whether the application starts after the last run, with nothing said to it yet
 
     @property
     def flash_baudrate(self) -> int:
@@ -90,7 +94,10 @@ class AvrSession:
     def connect(self) -> Identity:
         with self._translated("connect"):
             self._connected, self._flash = False, None
-            self._avrdude("identify", Job())
+            if self._is_usb:
+                self._flash = self._read_flash("identify", _nothing)  # at once: each run costs a touch and two starts
+            else:
+                self._avrdude("identify", Job())
             self._connected = True
             return self._part.identity
 
@@ -106,21 +113,27 @@ class AvrSession:
             return flash[region.address : region.end]
 
     def _whole_flash(self, progress: Progress) -> bytes:
-        """avrdude reads all or nothing; twice where a flipped bit would go unnoticed: STK500v1 has no checksum."""
+        """avrdude reads all or nothing; twice where a flipped bit would go unnoticed: STK500v1 and AVR109 have no checksums.
+        """
         self._need_connection()
         if self._flash is None:
-            size = self._part.flash_size
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder, "flash.bin")
-                operations = [f"flash:r:{file}:r"]
-                if self._part.programmer is Programmer.ARDUINO:
-                    operations.append(f"flash:v:{file}:r")
-                self._avrdude("read the flash", self._job(operations, size, len(operations)), progress)
-                flash = file.read_bytes()
-            if len(flash) != size:
-                raise VerificationFailed(f"avrdude read {len(flash)} bytes of {size}")
-            self._flash = flash
+            self._flash = self._read_flash("read the flash", progress)
         return self._flash
+
+    def _read_flash(self, doing: str, progress: Progress) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "flash.bin")
+            operations = [f"flash:r:{file}:r"]
+            if self._part.programmer is not Programmer.WIRING:
+                operations.append(f"flash:v:{file}:r")
+            self._avrdude(doing, self._job(operations, self._part.flash_size, len(operations)), progress)
+            return self._whole(file)
+
+    def _whole(self, file: Path) -> bytes:
+        flash = file.read_bytes()
+        if len(flash) != self._part.flash_size:
+            raise VerificationFailed(f"avrdude read {len(flash)} bytes of {self._part.flash_size}")
+        return flash
 
     def holds(self, segment: Segment) -> bool:
         with self._translated(f"compare {len(segment.data)} bytes at {segment.address:#x}"):
@@ -153,10 +166,25 @@ class AvrSession:
             if self._part.programmer is Programmer.WIRING:
                 pages = self._in_sequence(pages)
             self._flash = None
+            if self._is_usb:
+                self._flash = self._write_in_safe_order(pages, total, progress)
+                return
             with self._hex_file(pages) as file:
                 # Two bars: avrdude verifies what it wrote.
                 job = self._job([f"flash:w:{file}:i"], sum(map(len, pages.values())), 2)
                 self._avrdude("write", replace(job, total=total), progress)
+
+    def _write_in_safe_order(self, pages: Mapping[int, bytes], total: int, progress: Progress) -> bytes:
+        """One run that writes, verifies each part before it begins the next, and reads all of the flash at its end."""
+        parts = avr_files.in_safe_order(pages, self._part.page_size)
+        with ExitStack() as stack:
+            files = [stack.enter_context(self._hex_file(part)) for part in parts]
+            flash = Path(stack.enter_context(tempfile.TemporaryDirectory()), "flash.bin")
+            operations = [*(f"flash:w:{file}:i" for file in files), f"flash:r:{flash}:r"]
+            size = sum(map(len, pages.values())) + self._part.flash_size
+            job = replace(self._job(operations, size, 2), bars=2 * len(files) + 1, total=total)
+            self._avrdude("write", job, progress)
+            return self._whole(flash)
 
     def _refuse_outside(self, segment: Segment) -> None:
         """Before avrdude sees it: 7.1 takes 33,000 raw bytes for a flash of 32 KiB, and the boot loader is gone."""
@@ -184,9 +212,10 @@ class AvrSession:
     def reset(self) -> None:
         with self._translated("reset"):
             self._connected, self._flash = False, None
-            self._port.open(self._link.baudrate)
-            self._port.let_go()
-            self._port.press()
+            if self._is_usb and not self._starts:
+                self._avrdude("reset", Job())
+            self._starts = False
+            self._port.start_application(self._link.baudrate)
 
     def confirm(self) -> None:
         """There is no probation: what is in flash is what runs."""
@@ -198,9 +227,10 @@ class AvrSession:
         with self._translated("read the console"):
             deadline = time.monotonic() + timeout_s
             self._port.open(self._link.baudrate)
-            said = self._port.read()
+            said = self._port.hear()
             while not said and time.monotonic() < deadline:
-                said = self._port.read()
+                self._port.open(self._link.baudrate)
+                said = self._port.hear()
             return said
 
     def write_console(self, data: bytes) -> None:
@@ -215,6 +245,11 @@ class AvrSession:
     def close(self) -> None:
         self._connected, self._flash = False, None
         self._port.close()
+
+    @property
+    def _is_usb(self) -> bool:
+        """Whether the chip itself is on USB: then each run of avrdude begins with a touch, and ends in the application."""
+        return self._part.programmer is Programmer.AVR109
 
     def _need_connection(self) -> None:
         if not self._connected:
@@ -260,10 +295,13 @@ class AvrSession:
         return error
 
     def _run_once(self, job: Job, progress: Progress) -> None:
-        self._port.open(self._link.flash_baudrate)
+        self._starts = False
+        self._port.enter_loader(self._link.flash_baudrate)
         with Bridge(self._port, _WAKE[self._part.programmer]) as bridge:
             command = job.arguments(self._part, self._part.programmer, bridge.path, self._link.flash_baudrate)
             avrdude.run(command, bridge, job, Output(job, self._log, progress))
+        self._port.left_loader()
+        self._starts = True
 
     @contextmanager
     def _hex_file(self, contents: Mapping[int, bytes]) -> Iterator[Path]:
@@ -308,7 +346,10 @@ class AvrDriver:
 
     def open(self, link: Link, log: Log) -> AvrSession:
         part = _part(link.chip, link.options)
-        return AvrSession(link, part, ResetByLine(link.port), log)
+        port: BoardPort = ResetByLine(link.port)
+        if part.programmer is Programmer.AVR109:
+            port = CdcPort(link.port, log, _PORT_PATIENCE_S)
+        return AvrSession(link, part, port, log)
 
     def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
         return avr_files.parse(name, data, address)

@@ -28,7 +28,7 @@ _BY_TEXT: tuple[tuple[str, type[DeviceError]], ...] = (
     (r"cannot open port .*: Permission denied|can't open device .*: Permission denied", PortPermission),
     (r"cannot open port .*|can't open device .*|cannot connect: .*", PortUnavailable),
     (r".*not in sync.*|.*out of sync.*|.*cannot get into sync.*|.*protocol expects .*", ConnectionLost),
-    (r".*(?:programmer|board|device) is not responding.*|.*timeout communicating with programmer.*", ConnectionLost),
+    (r".*(?:programmer|board|device) (?:is not responding|did not respond).*|.*timeout communicating with programmer.*", ConnectionLost),
     (r".*timed? ?out.*|.*read error.*|.*write error.*|.*cannot communicate with.*", ConnectionLost),
     (r".*initiali[sz]ation failed.*|.*unable to open programmer.*|.*getsync.*failed.*", ConnectionLost),
     (r".*(?:unable|failed|cannot) to? ?(?:write|program).*|\*\*\*failed;?.*|.*command failed.*", FlashFailed),

@@ -91,6 +91,19 @@ def without_gaps(wanted: Mapping[int, bytes], flash: bytes, page_size: int) -> d
     return {at: wanted.get(at, flash[at : at + page_size]) for at in range(0, last + page_size, page_size)}
 
 
+def in_safe_order(made: Mapping[int, bytes], page_size: int) -> list[dict[int, bytes]]:
+    """What is written one after another: an erased first page, the others, the true first page.
+
+    Caterina never starts an application whose first word is erased (`Caterina.c`, its timer): whatever ends a write in
+    between, the board stays in its boot loader. Half of an application would run without USB, and nothing but a hand at
+    RESET would help.
+    """
+    if 0 not in made or len(made) == 1:
+        return [dict(made)]
+    others = {at: page for at, page in made.items() if at}
+    return [{0: bytes([ERASED]) * page_size}, others, {0: made[0]}]
+
+
 def as_intel_hex(made: Mapping[int, bytes]) -> str:
     """The pages as an Intel HEX file's text: the one format in which a file with gaps says so."""
     image = IntelHex()

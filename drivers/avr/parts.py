@@ -1,6 +1,6 @@
-"""The AVR parts that Arduinos with a serial adapter are made of, as data, and the names that people use for them.
+"""The AVR parts that Arduinos are made of, as data, and the names that people use for them.
 
-Sources: the ATmega48A-328P and ATmega640-2561 datasheets (signature, page, boot section);
+Sources: the ATmega48A-328P, ATmega640-2561 and ATmega16U4/32U4 datasheets (signature, page, boot section);
 `boards.txt` of Arduino's AVR core 1.8.7 (programmer, rate, `maximum_size` = flash - boot section).
 """
 
@@ -17,6 +17,7 @@ class Programmer(StrEnum):
 
     ARDUINO = "arduino"  # STK500v1: Optiboot, ATmegaBOOT
     WIRING = "wiring"  # STK500v2: the Mega 2560's
+    AVR109 = "avr109"  # AVR109: Caterina, on the chip's own USB
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ _ATMEGA328P = Part("atmega328p", "m328p", "1e950f", 0x8000, 128, 512, Programmer
 _ATMEGA168 = Part("atmega168", "m168", "1e9406", 0x4000, 128, 2048, Programmer.ARDUINO)
 # stk500boot.c: APP_END is FLASHEND - 2 * BOOTSIZE + 1, one boot section too early; so it is in the binary.
 _ATMEGA2560 = Part("atmega2560", "m2560", "1e9801", 0x40000, 256, 8192, Programmer.WIRING, never_erased_from=0x3C000)
+_ATMEGA32U4 = Part("atmega32u4", "m32u4", "1e9587", 0x8000, 128, 4096, Programmer.AVR109)
 
-PARTS = (_ATMEGA328P, _ATMEGA168, _ATMEGA2560)
+PARTS = (_ATMEGA328P, _ATMEGA168, _ATMEGA2560, _ATMEGA32U4)
 
 # By the name that `boards.txt` or avrdude has for it, normalised. The Nano's and the Pro Mini's fuses give their boot
 # section 2 KiB, whichever boot loader is in it.
@@ -51,6 +53,7 @@ _NAMES: dict[str, Part] = {
     **{name: replace(_ATMEGA328P, boot_size=2048) for name in ("nano", "promini", "pro", "diecimila", "duemilanove")},
     **dict.fromkeys(("atmega168", "m168"), _ATMEGA168),
     **dict.fromkeys(("mega", "mega2560", "atmega2560", "m2560", "2560"), _ATMEGA2560),
+    **dict.fromkeys(("leonardo", "micro", "atmega32u4", "m32u4", "32u4"), _ATMEGA32U4),
 }
 
 

@@ -28,6 +28,15 @@ class BoardPort(Protocol):
     def open(self, baud: int) -> None:
         """Open it where it is not, at this rate."""
 
+    def enter_loader(self, baud: int) -> None:
+        """Before the bridge: open it, and whatever brings the boot loader, where RESET does not."""
+
+    def left_loader(self) -> None:
+        """A run of avrdude has ended as it should."""
+
+    def start_application(self, baud: int) -> None:
+        """Open it with the application's beginning."""
+
     def let_go(self) -> None:
         """Release RESET, so that it can be pressed."""
 
@@ -36,6 +45,9 @@ class BoardPort(Protocol):
 
     def read(self) -> bytes:
         """What came within `POLL_S`."""
+
+    def hear(self) -> bytes:
+        """As `read`, from the application."""
 
     def write(self, data: bytes) -> None: ...
 
@@ -59,6 +71,17 @@ class ResetByLine:
             self._port.timeout = POLL_S
         elif self._port.baudrate != baud:
             self._port.baudrate = baud
+
+    def enter_loader(self, baud: int) -> None:
+        self.open(baud)
+
+    def left_loader(self) -> None:
+        """The port is kept."""
+
+    def start_application(self, baud: int) -> None:
+        self.open(baud)
+        self.let_go()
+        self.press()
 
     def let_go(self) -> None:
         self._set_lines(asserted=False)
@@ -87,6 +110,9 @@ class ResetByLine:
     def read(self) -> bytes:
         first = bytes(self._port.read(1))
         return first + bytes(self._port.read(self._port.in_waiting)) if first else b""
+
+    def hear(self) -> bytes:
+        return self.read()
 
     def write(self, data: bytes) -> None:
         self._port.write(data)

@@ -28,6 +28,8 @@ ADVICE = (
     "flash_baudrate: 57600 for Nanos with the old boot loader."
 )
 _ALL = 1 << 16  # bytes; more than a tool says before it is answered
+_FIRST_OF_AVR109 = b"\x1bS"
+_LOOK_S = 0.02
 _STK500V2_BOOTS_S = 0.1  # wiring.c waits for 80 ms
 
 
@@ -81,6 +83,16 @@ def _sync(port: BoardPort) -> bool:
             port.read()  # an answer to an earlier one, if there was one
             return True
     return False
+
+
+def avr109(_port: BoardPort, talk: Talk) -> int:
+    """Caterina, which runs already. avrdude's first words are ESC, which it would ignore together with the rest of its
+    USB packet, and a quarter of a second later "S": one of them is told, so that they never come joined.
+    """
+    end = time.monotonic() + _AVRDUDE_SPEAKS_WITHIN_S
+    while talk.told < len(_FIRST_OF_AVR109) and time.monotonic() < end and not talk.is_over:
+        time.sleep(_LOOK_S)
+    return 1
 
 
 def stk500v2(port: BoardPort, _talk: Talk) -> int:

@@ -133,9 +133,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """The client is gone: both lines fall at once, which resets nothing."""
         self._manager = None
+        self._port.release(self)  # first: a board on USB looks at the rate at which its port is closed
         if self in self._wire.listeners:
             self._wire.listeners.remove(self)
-        self._port.release(self)
 
     def disconnect(self) -> None:
         """End the connection as a pulled plug does."""

@@ -59,6 +59,10 @@ class SerialStation(ABC):
     def check_faults(self, faults: Sequence[Fault]) -> None:
         """Raises BenchError for a fault that such a board can not have."""
 
+    def make_pty(self) -> PtyPort:
+        """The board's face on a device file."""
+        return PtyPort(self.board)
+
     def __enter__(self) -> Self:
         self.check_faults(self.spec.faults)
         self.folder.acquire(self._wait_s)
@@ -83,7 +87,7 @@ class SerialStation(ABC):
 
     async def open(self) -> BoardPorts:
         url = await self._rfc2217.open()
-        self._pty = PtyPort(self.board)
+        self._pty = self.make_pty()
         self.board.set_power(on=True)
         return BoardPorts(pty=self._pty.path, url=url)
 

@@ -48,6 +48,9 @@ _BUILT_IN: Mapping[str, str] = {
     "mega": "drivers.virtual.avr.station:station",
     "mega2560": "drivers.virtual.avr.station:station",
     "atmega2560": "drivers.virtual.avr.station:station",
+    "leonardo": "drivers.virtual.avr.station:station",
+    "micro": "drivers.virtual.avr.station:station",
+    "atmega32u4": "drivers.virtual.avr.station:station",
 }
 
 

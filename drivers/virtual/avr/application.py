@@ -44,6 +44,11 @@ def find(flash: bytes) -> Application | None:
     return None
 
 
+def is_foreign(flash: bytes) -> bool:
+    """Whether it is an application that says nothing of itself: it may run all the same."""
+    return _begins_with_jump(flash) and _MARKER.search(flash) is None
+
+
 def _begins_with_jump(flash: bytes) -> bool:
     first = int.from_bytes(flash[:2], "little")
     return any(first & mask == opcode for mask, opcode in _JUMPS)

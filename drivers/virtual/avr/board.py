@@ -23,13 +23,19 @@ class Board:
         self.board_id = board_id
         self._make_memory = make_memory
         self._pace = Pace(speed)
-        self.wire = Wire(self._pace, Faults((), board_id))
+        self.wire = self._make_wire(Faults((), board_id))
         self._is_other: str | None = None
         self._memory = make_memory(None)
         self._powered = False
         self._dtr = self._rts = False
         self._life: asyncio.Task[None] | None = None
         self._power_return: asyncio.TimerHandle | None = None
+
+    def _make_wire(self, faults: Faults) -> Wire:
+        return Wire(self._pace, faults)
+
+    def _make_chip(self) -> Chip:
+        return Chip(self._memory, self.wire, self._pace)
 
     def set_faults(self, faults: Iterable[Fault]) -> None:
         """From now on the board has these faults and no others; another chip on the board starts by power-on."""
@@ -87,8 +93,7 @@ class Board:
         self.wire.forget()
 
     def _start(self, *, external: bool) -> None:
-        chip = Chip(self._memory, self.wire, self._pace)
-        self._life = asyncio.get_running_loop().create_task(self._live(chip, external=external))
+        self._life = asyncio.get_running_loop().create_task(self._live(self._make_chip(), external=external))
 
     async def _live(self, chip: Chip, *, external: bool) -> None:
         try:

@@ -60,7 +60,7 @@ class Chip:
             self._wire.baud = BAUD
             await self._run_application()
         except Crashed:
-            await _for_ever()
+            await for_ever()
 
     async def _load_until_application(self) -> None:
         """The boot loader, again where it starts itself: in a blank flash the CPU runs through to the boot section."""
@@ -158,7 +158,7 @@ class Chip:
         while any(self._wire.faults.panics(word) for word in found.words):
             await timing.delay(_CRASH_S)  # before it prints; its watchdog starts it anew, past the boot loader
         await self._wire.send(found.banner)
-        await (self._console(found) if found.answers else _for_ever())
+        await (self._console(found) if found.answers else for_ever())
 
     async def _console(self, app: application.Application) -> None:
         """Answers "version"; anything else is given back with a question mark."""
@@ -174,6 +174,6 @@ class Chip:
                     await self._wire.send(f"{answer}\r\n".encode("ascii", "replace"))
 
 
-async def _for_ever() -> None:
+async def for_ever() -> None:
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     await never

@@ -11,7 +11,9 @@ from drivers.virtual.avr import firmware, memory
 from drivers.virtual.avr.board import Board
 from drivers.virtual.avr.memory import UNLOCKED, Memory
 from drivers.virtual.avr.parts import PARTS, Loader, Part
+from drivers.virtual.avr.usb_board import UsbBoard, UsbPty
 from drivers.virtual.errors import BenchError
+from drivers.virtual.pty import PtyPort
 from drivers.virtual.serial_station import SerialStation
 from drivers.virtual.spec import BoardSpec, Fault, WrongChip, WrongMd5
 
@@ -26,7 +28,16 @@ class AvrStation(SerialStation):
         self._part = replace(part, baud=self.spec.flash_baudrate or part.baud)
         if self.spec.flash_size not in (None, self._part.flash_size):
             raise BenchError(f"{self.spec.board_id}: an {self._part.name} has {self._part.flash_size} bytes of flash")
-        return Board(self.spec.board_id, self._memory, self.spec.speed)
+        kind = UsbBoard if self._is_usb(self._part) else Board
+        return kind(self.spec.board_id, self._memory, self.spec.speed)
+
+    def make_pty(self) -> PtyPort:
+        return UsbPty(self.board) if self._is_usb(self._part) else super().make_pty()
+
+    @staticmethod
+    def _is_usb(part: Part) -> bool:
+        """Whether the chip itself is what the host has on its USB."""
+        return part.loader is Loader.CATERINA
 
     def _with_options(self, part: Part) -> Part:
         lock_bits = self.spec.options.get("lock_bits", part.lock_bits)
@@ -80,7 +91,12 @@ class AvrStation(SerialStation):
             if isinstance(fault, WrongMd5):
                 raise BenchError(f"{self.spec.board_id}: an AVR board can not have the fault {fault.fault!r}")
             if isinstance(fault, WrongChip):
-                _part(fault.chip, self.spec.board_id)
+                self._check_other(_part(fault.chip, self.spec.board_id))
+
+    def _check_other(self, other: Part) -> None:
+        own = _part(self.spec.chip, self.spec.board_id)
+        if self._is_usb(own) != self._is_usb(other):
+            raise BenchError(f"{self.spec.board_id}: an {other.name} has another kind of port than an {own.name}")
 
 
 def station(spec: BoardSpec, state: Path, wait_s: float) -> AvrStation:

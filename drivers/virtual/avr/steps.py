@@ -12,9 +12,26 @@ from enum import Enum
 
 @dataclass(frozen=True)
 class Receive:
-    """Wait for a byte from the UART, no longer than `timeout_s` seconds."""
+    """Wait for a byte from the UART (or from USB), no longer than `timeout_s` seconds."""
 
     timeout_s: float | None
+
+
+@dataclass(frozen=True)
+class Countdown:
+    """From now on the program has so many seconds, which `ReceiveInTime` watches."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ReceiveInTime:
+    """Wait for a byte until the countdown is over; answered as a `Receive` is."""
+
+
+@dataclass(frozen=True)
+class DropPacket:
+    """What is left of the USB packet that the last byte came in is lost."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,9 @@ class SetLockBits:
     value: int
 
 
-Step = Receive | Pause | Send | ErasePage | ProgramPage | WriteEeprom | SetLockBits
+Step = (
+    Receive | ReceiveInTime | Countdown | DropPacket | Pause | Send | ErasePage | ProgramPage | WriteEeprom | SetLockBits
+)
 
 
 class Exit(Enum):
