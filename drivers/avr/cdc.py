@@ -28,8 +28,8 @@ _LEAVES_S = 2.0  # Caterina stays for 0.5 s after 'E'; then the application's po
 _LEAVES_SOONEST_S = 0.7
 _LOOK_S = 0.05
 _ADVICE = (
-    "Press RESET on the board (twice in short order, where once does not help) and run it again within eight seconds. Name its "
-    "port by /dev/serial/by-path: by-id differs between boot loader and application."
+    "Press RESET on the board, and run it again within the eight seconds of its boot loader. Name its port by "
+    "/dev/serial/by-path: by-id may differ between boot loader and application."
 )
 # More than a block: a boot loader that was cut off inside of one takes all of them for data. Between commands it
 # ignores an ESC, and the rest of its packet.
@@ -133,7 +133,7 @@ class CdcPort:
             self._port = self._new_port()
             self._port.baudrate = baud
             try:
-                self._port.open()
+                self._open_port()
             except (serial.SerialException, OSError):
                 if time.monotonic() > end:
                     raise
@@ -141,6 +141,15 @@ class CdcPort:
             else:
                 self._port.timeout = POLL_S
                 return
+
+    def _open_port(self) -> None:
+        """A sketch begins to speak with DTR; pyserial's RFC2217 client clears its input for long after that."""
+        is_remote = "://" in self._name
+        if is_remote:
+            self._port.dtr = self._port.rts = False
+        self._port.open()
+        if is_remote:
+            self._port.dtr = self._port.rts = True
 
     def _new_port(self) -> serial.Serial:
         seen = self._place.look()

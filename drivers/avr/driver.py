@@ -113,14 +113,14 @@ class AvrSession:
             return flash[region.address : region.end]
 
     def _whole_flash(self, progress: Progress) -> bytes:
-        """avrdude reads all or nothing; twice where a flipped bit would go unnoticed: STK500v1 and AVR109 have no checksums.
-        """
+        """avrdude reads all or nothing."""
         self._need_connection()
         if self._flash is None:
             self._flash = self._read_flash("read the flash", progress)
         return self._flash
 
     def _read_flash(self, doing: str, progress: Progress) -> bytes:
+        """Twice where a flipped bit would go unnoticed: STK500v1 and AVR109 have no checksums."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "flash.bin")
             operations = [f"flash:r:{file}:r"]
@@ -248,7 +248,7 @@ class AvrSession:
 
     @property
     def _is_usb(self) -> bool:
-        """Whether the chip itself is on USB: then each run of avrdude begins with a touch, and ends in the application."""
+        """Whether the chip itself is on USB. Then each run of avrdude begins with a touch, ends in the application."""
         return self._part.programmer is Programmer.AVR109
 
     def _need_connection(self) -> None:

@@ -45,7 +45,9 @@ UNO = Part("atmega328p", b"\x1e\x95\x0f", 0x8000, 128, 0x7E00, 1024, _OPTIBOOT, 
 NANO = replace(UNO, boot_start=0x7800, fuses=b"\xff\xda\x05")
 ATMEGA168 = Part("atmega168", b"\x1e\x94\x06", 0x4000, 128, 0x3E00, 512, _OPTIBOOT, b"\xff\xdd\xfc")
 LEONARDO = Part("atmega32u4", b"\x1e\x95\x87", 0x8000, 128, 0x7000, 1024, Loader.CATERINA, b"\xff\xd8\xcb", 0x2F)
-ATMEGA16U4 = replace(LEONARDO, name="atmega16u4", signature=b"\x1e\x94\x88", flash_size=0x4000, boot_start=0x3000, eeprom_size=512)
+ATMEGA16U4 = replace(
+    LEONARDO, name="atmega16u4", signature=b"\x1e\x94\x88", flash_size=0x4000, boot_start=0x3000, eeprom_size=512
+)
 MEGA = Part("atmega2560", b"\x1e\x98\x01", 0x40000, 256, 0x3E000, 4096, Loader.STK500V2, b"\xff\xd8\xfd")
 
 PARTS: dict[str, Part] = {

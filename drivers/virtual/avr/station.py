@@ -32,7 +32,7 @@ class AvrStation(SerialStation):
         return kind(self.spec.board_id, self._memory, self.spec.speed)
 
     def make_pty(self) -> PtyPort:
-        return UsbPty(self.board) if self._is_usb(self._part) else super().make_pty()
+        return UsbPty(self.board) if isinstance(self.board, UsbBoard) else super().make_pty()
 
     @staticmethod
     def _is_usb(part: Part) -> bool:

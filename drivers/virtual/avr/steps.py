@@ -79,7 +79,16 @@ class SetLockBits:
 
 
 Step = (
-    Receive | ReceiveInTime | Countdown | DropPacket | Pause | Send | ErasePage | ProgramPage | WriteEeprom | SetLockBits
+    Receive
+    | ReceiveInTime
+    | Countdown
+    | DropPacket
+    | Pause
+    | Send
+    | ErasePage
+    | ProgramPage
+    | WriteEeprom
+    | SetLockBits
 )
 
 

@@ -7,6 +7,8 @@ within that time stops it.
 from __future__ import annotations
 
 import asyncio
+import termios
+
 from drivers.virtual.avr.board import Board, MakeMemory
 from drivers.virtual.avr.chip import Chip
 from drivers.virtual.avr.usb_chip import UsbChip
@@ -58,8 +60,13 @@ class UsbBoard(Board):
         else:
             self._host_listens.clear()
         self._stop_watchdog()
-        is_touch = not self._dtr and any(listener.baud == TOUCH_BAUD for listener in self.wire.listeners)
-        if is_touch and self._chip is not None and self._chip.hears_touch and not self.wire.faults.reset_ignored():
+        if not self._dtr and any(listener.baud == TOUCH_BAUD for listener in self.wire.listeners):
+            self.touch()
+
+    def touch(self) -> None:
+        """DTR is off at 1200 baud. An application's core hears it, a boot loader does not."""
+        self._stop_watchdog()
+        if self._chip is not None and self._chip.hears_touch and not self.wire.faults.reset_ignored():
             self._watchdog = asyncio.get_running_loop().call_later(WATCHDOG_S, self._restart)
 
     def press_reset(self) -> None:
@@ -87,12 +94,28 @@ class UsbBoard(Board):
 class UsbPty(PtyPort):
     """A pty that stands for a CDC port: opening it asserts DTR, closing it drops DTR, at the rate that was set."""
 
+    def __init__(self, board: UsbBoard) -> None:
+        self._usb = board
+        super().__init__(board)
+
+    def _watch(self) -> None:
+        """Also sees what was open for so short a time that no look fell into it: the rate has stayed."""
+        if self._poll.poll(0) and self.baud == TOUCH_BAUD:
+            self._forget_rate()
+            self._usb.touch()
+        super()._watch()
+
+    def _forget_rate(self) -> None:
+        """The next port is a new one."""
+        settings = termios.tcgetattr(self._master)
+        settings[4] = settings[5] = termios.B9600
+        termios.tcsetattr(self._master, termios.TCSANOW, settings)
+
     def _press_reset(self) -> None:
         if self._reset_is_due:
             self._reset_is_due = False
-            self._board.set_lines(dtr=True, rts=True)
+            self._usb.set_lines(dtr=True, rts=True)
 
     def _forget_host(self) -> None:
-        if self in self._wire.listeners:
-            self._board.set_lines(dtr=False, rts=False)
         super()._forget_host()
+        self._usb.set_lines(dtr=False, rts=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from drivers.virtual import timing
 from drivers.virtual.avr import application
 from drivers.virtual.avr.caterina import Caterina
 from drivers.virtual.avr.chip import Chip, Crashed, for_ever
@@ -12,6 +13,7 @@ from drivers.virtual.avr.steps import Countdown, DropPacket, Program, ReceiveInT
 from drivers.virtual.timing import Pace
 from drivers.virtual.wire import Wire
 
+_SERIAL_S = 0.01  # Serial_::operator bool waits so long, since a host that opens a port throws away what was there
 PACKET = 64  # bytes of a bulk endpoint (CDC_TXRX_EPSIZE)
 
 
@@ -76,6 +78,8 @@ class UsbChip(Chip):
         if found is None or any(self._wire.faults.panics(word) for word in found.words):
             await for_ever()  # one that crashes hangs, with its core's USB interrupt alive
             return
-        await self._host_listens.wait()
+        while not self._host_listens.is_set():
+            await self._host_listens.wait()
+            await timing.delay(_SERIAL_S)
         await self._wire.send(found.banner)
         await (self._console(found) if found.answers else for_ever())
