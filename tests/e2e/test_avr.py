@@ -33,6 +33,11 @@ targets:
     firmware_file: demo-mega2560-1.2.0.hex
     connection_info: {port: virtual}
     virtual: {factory: demo-mega2560-1.1.0.factory.bin}
+  - device_id: LEO_001
+    expected: {chip: leonardo}
+    firmware_file: demo-arduino-1.2.0.hex
+    connection_info: {port: virtual}
+    virtual: {factory: demo-arduino-1.1.0.factory.bin}
 """
 
 
@@ -42,22 +47,23 @@ def test_arduinos_go_to_the_new_firmware_or_back_to_the_old_to_the_last_byte(pro
         (project.path / name).write_bytes(contents)
     (project.path / "large.bin").write_bytes(b"\x0c\x94" * 15500)  # 31,000 bytes: an Uno would take it
     (project.path / "fleet.yaml").write_text(BATCH)
-    result = project.run("fleet.yaml", "-n", "4")
+    result = project.run("fleet.yaml", "-n", "5")
     assert result.outcomes() == {
         "UNO_001": "updated",
         "UNO_002": "rolled-back",
         "NANO_001": "untouched",
         "MEGA_001": "updated",
+        "LEO_001": "updated",
     }, result.output
     assert "its boot loader begins at 0x7800" in result.device("NANO_001")["error"]["message"]
     assert "1.2.0 did not appear" in result.device("UNO_002")["error"]["message"]
-    for board in ("UNO_001", "UNO_002", "NANO_001", "MEGA_001"):
+    for board in ("UNO_001", "UNO_002", "NANO_001", "MEGA_001", "LEO_001"):
         kept = project.store.load(result.folder.run_id, board)
         if board == "NANO_001":
             assert kept is None
             continue
         before = project.store.content(kept)
         assert before.startswith(files[f"demo-{'mega2560' if board == 'MEGA_001' else 'arduino'}-1.1.0.factory.bin"])
-        boot = 0x3E000 if board == "MEGA_001" else 0x7E00
+        boot = {"MEGA_001": 0x3E000, "LEO_001": 0x7000}.get(board, 0x7E00)
         assert project.flash(board)[boot:] == before[boot:]
         assert (project.flash(board) == before) == (board == "UNO_002")

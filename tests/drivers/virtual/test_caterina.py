@@ -136,7 +136,9 @@ def test_one_command_is_taken_from_a_packet():
     assert DropPacket() not in told(b"\x1b")[0]
 
 
-COMMANDS = st.sampled_from([b"S", b"A\x00\x10", b"g\x00\x80F", b"B\x00\x80F", b"B\x00\x03E", b"e", b"E", b"m", b"C\x01"])
+COMMANDS = st.sampled_from(
+    [b"S", b"A\x00\x10", b"g\x00\x80F", b"B\x00\x80F", b"B\x00\x03E", b"e", b"E", b"m", b"C\x01"]
+)
 
 
 @settings(max_examples=200, deadline=None)
