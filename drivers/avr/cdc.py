@@ -16,12 +16,12 @@ import serial
 
 from drivers.avr.port import POLL_S
 from drivers.avr.usb_place import Seen, UsbPlace
-from drivers.base import ConnectionLost, Log
+from drivers.base import BootFailed, ConnectionLost, Log
 from drivers.ports import closed_port
 
 _TOUCH_BAUD = 1200
 _HOLD_OFF_S = 0.5  # go-serial-utils: "DTR … would cancel the WDT reset if it happens within 250 ms"
-_BLIND_S = 0.7  # more, where the board can not be seen: a server of ports, whose USB needs its time too
+_BLIND_S = 0.7  # more, behind a server of ports: the board can not be seen, and its USB needs time there too
 _IGNORED_AFTER_S = 2.5  # a board that is there all the time has ignored the touch: it is in its boot loader
 _COMES_BACK_S = 6.0  # of the boot loader's eight seconds
 _LEAVES_S = 2.0  # Caterina stays for 0.5 s after 'E'; then the application's port has to come
@@ -45,6 +45,7 @@ class CdcPort:
         self._patience_s = patience_s
         self._place = place or UsbPlace(name)
         self._port = closed_port(name)
+        self._is_remote = "://" in name
         self._left: tuple[float, Seen | None] | None = None  # when the boot loader was told to end, and its port
         self._in_step = True  # whether the last conversation with the boot loader was ended properly
 
@@ -68,8 +69,10 @@ class CdcPort:
         self.close()
 
     def start_application(self, baud: int) -> None:
-        """The boot loader was told to end. Raises what pyserial raises where no port comes."""
+        """The boot loader was told to end. Raises `BootFailed` where no port comes, and what pyserial raises."""
         self._wait_for_application()
+        if self._place.is_known and not _until(lambda: self._place.look() is not None, self._patience_s):
+            raise BootFailed("the application brings no port: it does not run, or has no USB", advice=_ADVICE)
         self.open(baud)
 
     def _wait_for_application(self) -> None:
@@ -78,7 +81,7 @@ class CdcPort:
             return
         (since, loader), self._left = self._left, None
         time.sleep(max(0.0, since + _LEAVES_SOONEST_S - time.monotonic()))
-        while time.monotonic() < since + _LEAVES_S:
+        while (loader or self._is_remote) and time.monotonic() < since + _LEAVES_S:
             seen = self._place.look()
             if loader is not None and seen is not None and seen.number != loader.number:
                 return
@@ -105,7 +108,7 @@ class CdcPort:
 
     def _wait_for_loader(self, before: Seen | None) -> None:
         if before is None:
-            time.sleep(_BLIND_S)
+            time.sleep(_BLIND_S if self._is_remote else 0)  # a device file that is not on USB stays where it is
             return
         begun, went = time.monotonic(), False
         while time.monotonic() < begun + _COMES_BACK_S:
@@ -144,11 +147,10 @@ class CdcPort:
 
     def _open_port(self) -> None:
         """A sketch begins to speak with DTR; pyserial's RFC2217 client clears its input for long after that."""
-        is_remote = "://" in self._name
-        if is_remote:
+        if self._is_remote:
             self._port.dtr = self._port.rts = False
         self._port.open()
-        if is_remote:
+        if self._is_remote:
             self._port.dtr = self._port.rts = True
 
     def _new_port(self) -> serial.Serial:

@@ -2,9 +2,10 @@
 
 Sources: avrdude 7.1's manual and source; Optiboot 4.4 and 8.3, `stk500boot.c` and `Caterina.c` of Arduino's AVR core
 (what each boot loader does with a command, and where it is wrong). What the driver adds to avrdude: the port stays
-ours (that of a board with USB of its own can not: `cdc`), nothing that touches the boot section reaches the board, what
-is read is read twice where the protocol has no checksums, and errors come in the drivers' categories. Fuses, lock bits and EEPROM are neither written nor saved: most
-of these boot loaders answer 0x00 for the former, and take the latter for flash.
+ours (that of a board with USB of its own can not: `cdc`), nothing that touches the boot section reaches the board,
+what is read is read twice where the protocol has no checksums, and errors come in the drivers' categories. Fuses, lock
+bits and EEPROM are neither written nor saved: most of these boot loaders answer 0x00 for the former, and take the
+latter for flash.
 """
 
 from __future__ import annotations

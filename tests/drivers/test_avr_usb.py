@@ -56,7 +56,7 @@ class Lab:
         self.lines: list[str] = []
         self._opened: list[AvrSession] = []
 
-    def session(self, board: str, face: str = "url", patience_s: float = 20) -> AvrSession:
+    def session(self, board: str, face: str = "pty", patience_s: float = 20) -> AvrSession:
         link = Link(
             getattr(self.bench.boards[board], face), 115200, 115200, chip="leonardo", connect_timeout_s=patience_s
         )
@@ -126,7 +126,7 @@ def test_a_leonardo_is_identified_saved_written_verified_and_started_and_put_bac
 
 
 def test_a_reset_of_a_running_application_starts_it_anew(lab: Lab):
-    session = lab.session("two")
+    session = lab.session("two", "url")
     session.reset()
     assert b" ready\r\n" in console(session, b"ready\r\n")
     session.reset()
@@ -150,7 +150,7 @@ def test_a_board_in_its_boot_loader_needs_no_touch(lab: Lab):
 
 
 def test_a_line_that_drops_in_a_block_leaves_a_boot_loader_that_is_found_again(lab: Lab):
-    session = lab.session("three")
+    session = lab.session("three", "url")
     session.connect()
     before = lab.flash("three")
     lab.bench.set_faults("three", [LineDrop(fault="line-drop", after_bytes=1500, times=2)])
