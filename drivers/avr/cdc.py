@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import serial
 
@@ -88,12 +89,17 @@ class CdcPort:
             time.sleep(_LOOK_S)
 
     def _wait_for_port(self) -> None:
-        """Only a board that was seen on USB can be missed."""
-        if not self._place.is_known or self._place.look() is not None:
+        """It may be about to come: the application was just started, or somebody presses RESET."""
+        if self._is_there():
             return
         self._log("the board's port is not there: press RESET on the board")
-        if not _until(lambda: self._place.look() is not None, self._patience_s):
+        if not _until(self._is_there, self._patience_s) and self._place.is_known:
             raise ConnectionLost(f"no port is where the board was on USB ({self._name})", advice=_ADVICE)
+
+    def _is_there(self) -> bool:
+        if self._place.look() is not None:
+            return True
+        return not self._place.is_known and (self._is_remote or Path(self._name).exists())
 
     def _touch(self) -> None:
         port = self._new_port()
