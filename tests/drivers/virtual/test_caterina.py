@@ -176,7 +176,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def touch(name: str) -> None:
-    """As the Arduino IDE does it."""
+    """As the Arduino IDE does it; to the application, which an earlier avrdude may just have started."""
+    time.sleep(EXIT_S + 0.3)
     port = serial.serial_for_url(name, baudrate=1200)
     port.close()
     time.sleep(0.5)
