@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a newcomer needs; both set up what they use.
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 4
+WORKERS ?= 6
 
 .PHONY: demo test chaos lint firmware schema clean
 
