@@ -11,27 +11,20 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from pydantic import Field, SecretStr
 
 from drivers.base import (
     Capabilities,
     ConnectionLost,
-    Identity,
-    ImageFacts,
-    Interface,
     Link,
     Log,
     NetworkFailed,
-    Options,
     PhaseTimeout,
     Progress,
     Segment,
     TypeDefaults,
 )
-from drivers.files import raw
-from drivers.ota import images
 from drivers.ota.arduino_protocol import (
     Answer,
     Said,
@@ -42,11 +35,11 @@ from drivers.ota.arduino_protocol import (
     response,
     words,
 )
+from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import AccessDenied, LinkLost, quoted, refusal
-from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, Written, boot_failure
+from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, Written
 from drivers.secrets import Secret
 
-SECTOR = 0x1000  # bytes, of the flash that the board writes by itself
 _CHUNK = 1024  # bytes, as espota.py sends; the board says how many it took, and only then come the next
 _ANSWER_S = 3.0  # for an answer to a datagram, which may be lost; the ESP8266 begins the update before it says OK
 _PROOF_S = 10.0  # as espota.py: 10,000 rounds take an ESP32 some 100 ms, a busy sketch longer
@@ -306,38 +299,9 @@ _CAPABILITIES = Capabilities(
 _DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT, port=3232)
 
 
-@dataclass(frozen=True)
-class ArduinoDriver:
-    """Boards whose sketch runs ArduinoOTA."""
-
-    device_type: str = "arduino-ota"
-    interface: Interface = Interface.NETWORK
-    capabilities: Capabilities = _CAPABILITIES
-    defaults: TypeDefaults = _DEFAULTS
-    options: type[Options] = ArduinoOptions
-    erase_block: int = SECTOR
-    hash_block: int = 0x10000
-
-    def open(self, link: Link, log: Log) -> ArduinoSession:
-        options = link.options if isinstance(link.options, ArduinoOptions) else ArduinoOptions()
-        return ArduinoSession(link, options, log)
-
-    def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
-        return raw(name, data, address)
-
-    def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
-        return images.inspect(segments)
-
-    def matches(self, wanted: str, identity: Identity) -> bool:
-        """A batch that names no chip takes whichever is there: these boards do not say theirs by themselves."""
-        return wanted == self.device_type or wanted.lower().replace("-", "") == identity.chip
-
-    def reported_version(self, console: str) -> str | None:  # noqa: ARG002
-        """Not by a form of the family's own; the wanted version is looked for in what the status page says."""
-        return None
-
-    def boot_failure(self, console: str) -> str | None:
-        return boot_failure(console)
+def _open(link: Link, log: Log) -> ArduinoSession:
+    options = link.options if isinstance(link.options, ArduinoOptions) else ArduinoOptions()
+    return ArduinoSession(link, options, log)
 
 
-ARDUINO_OTA = ArduinoDriver()
+ARDUINO_OTA = UpdateDriver("arduino-ota", _CAPABILITIES, _DEFAULTS, ArduinoOptions, _open)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import md5
@@ -19,23 +19,18 @@ from drivers.base import (
     Capabilities,
     ConnectionLost,
     DeviceError,
-    Identity,
-    ImageFacts,
-    Interface,
     Link,
     Log,
     NetworkFailed,
-    Options,
     Progress,
     Segment,
     TypeDefaults,
 )
-from drivers.files import raw
 from drivers.ota import esphome_protocol as protocol
-from drivers.ota import images
+from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import AccessDenied
 from drivers.ota.esphome_protocol import Answer, Features
-from drivers.ota.session import StatusOptions, UpdateSession, boot_failure
+from drivers.ota.session import StatusOptions, UpdateSession
 from drivers.secrets import Secret
 
 _LOOK_S = 3.0  # a board that restarts has taken the connection, and forgotten it
@@ -241,38 +236,9 @@ _CAPABILITIES = Capabilities(
 _DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x7E0000, port=3232)
 
 
-@dataclass(frozen=True)
-class EsphomeDriver:
-    """Boards whose firmware is ESPHome's, on Espressif's chips."""
-
-    device_type: str = "esphome"
-    interface: Interface = Interface.NETWORK
-    capabilities: Capabilities = _CAPABILITIES
-    defaults: TypeDefaults = _DEFAULTS
-    options: type[Options] = EsphomeOptions
-    erase_block: int = 0x1000
-    hash_block: int = 0x10000
-
-    def open(self, link: Link, log: Log) -> EsphomeSession:
-        options = link.options if isinstance(link.options, EsphomeOptions) else EsphomeOptions()
-        return EsphomeSession(link, options, log)
-
-    def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
-        return raw(name, data, address)
-
-    def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
-        return images.inspect(segments)
-
-    def matches(self, wanted: str, identity: Identity) -> bool:
-        """A batch that names no chip takes whichever is there: the updater does not say its chip."""
-        return wanted == self.device_type or wanted.lower().replace("-", "") == identity.chip
-
-    def reported_version(self, console: str) -> str | None:  # noqa: ARG002
-        """Not by a form of the family's own; the wanted version is looked for in what the status page says."""
-        return None
-
-    def boot_failure(self, console: str) -> str | None:
-        return boot_failure(console)
+def _open(link: Link, log: Log) -> EsphomeSession:
+    options = link.options if isinstance(link.options, EsphomeOptions) else EsphomeOptions()
+    return EsphomeSession(link, options, log)
 
 
-ESPHOME = EsphomeDriver()
+ESPHOME = UpdateDriver("esphome", _CAPABILITIES, _DEFAULTS, EsphomeOptions, _open)

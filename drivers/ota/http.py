@@ -5,8 +5,6 @@ What differs from one updater to the next is in updaters.py; HTTP itself is http
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 from typing import Self
@@ -18,26 +16,20 @@ from pydantic import Field, SecretStr, model_validator
 from drivers.base import (
     Capabilities,
     DeviceError,
-    Identity,
-    ImageFacts,
-    Interface,
     Link,
     Log,
-    Options,
     Progress,
     Segment,
     TypeDefaults,
 )
-from drivers.files import raw
 from drivers.net import Address
-from drivers.ota import images
+from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import NoUpdater, UnknownAnswer, quoted, refusal
-from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, UrlPath, boot_failure
+from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, UrlPath
 from drivers.ota.updaters import UPDATERS, UpdaterName, judge
 from drivers.ota.web import Body, Reply, Site, Web, credentials, denied
 from drivers.secrets import Secret
 
-SECTOR = 0x1000  # bytes, of the flash that the board writes by itself
 _FILE_NAME = "firmware.bin"
 _NO_PAGE = frozenset({404, 405})
 
@@ -218,38 +210,9 @@ _CAPABILITIES = Capabilities(
 _DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT)
 
 
-@dataclass(frozen=True)
-class HttpDriver:
-    """Boards with an updater on a web page."""
-
-    device_type: str = "http-ota"
-    interface: Interface = Interface.NETWORK
-    capabilities: Capabilities = _CAPABILITIES
-    defaults: TypeDefaults = _DEFAULTS
-    options: type[Options] = HttpOptions
-    erase_block: int = SECTOR
-    hash_block: int = 0x10000
-
-    def open(self, link: Link, log: Log) -> HttpSession:
-        options = link.options if isinstance(link.options, HttpOptions) else HttpOptions()
-        return HttpSession(link, options, log)
-
-    def parse(self, name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
-        return raw(name, data, address)
-
-    def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
-        return images.inspect(segments)
-
-    def matches(self, wanted: str, identity: Identity) -> bool:
-        """A batch that names no chip takes whichever is there: these boards do not say theirs by themselves."""
-        return wanted == self.device_type or wanted.lower().replace("-", "") == identity.chip
-
-    def reported_version(self, console: str) -> str | None:  # noqa: ARG002
-        """Not by a form of the family's own; the wanted version is looked for in what the status page says."""
-        return None
-
-    def boot_failure(self, console: str) -> str | None:
-        return boot_failure(console)
+def _open(link: Link, log: Log) -> HttpSession:
+    options = link.options if isinstance(link.options, HttpOptions) else HttpOptions()
+    return HttpSession(link, options, log)
 
 
-HTTP_OTA = HttpDriver()
+HTTP_OTA = UpdateDriver("http-ota", _CAPABILITIES, _DEFAULTS, HttpOptions, _open)
