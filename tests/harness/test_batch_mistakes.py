@@ -252,7 +252,7 @@ def jumping(size: int) -> bytes:
             "app.bin ends at 0x7f02, the flash that it may use on BOARD (nano) at 0x7800",
         ),
         ("arduino, options: {boot_size: 4096}", "app.bin ends at 0x7f02, the flash that it may use on BOARD"),
-        ("arduino, expected: {chip: leonardo}", "expected.chip: no Arduino's chip is called 'leonardo'; Name it under"),
+        ("arduino, expected: {chip: due}", "expected.chip: no Arduino's chip is called 'due'; Name it under"),
         ("pico", "app.bin: neither a second stage"),
         ("pico, expected: {chip: esp32}", "expected.chip: no chip of a Pico is called 'esp32'; Name it as rp2040 or"),
         (
