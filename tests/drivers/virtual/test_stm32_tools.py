@@ -21,6 +21,7 @@ NAMES = {"stm32f103": "STM32F10xxx Medium-density", "stm32f407": "STM32F40xxx/41
 FAMILIES = {"stm32f103": "F1", "stm32f407": "F4", "stm32g071": "G0"}
 IMAGE = build("tool", "3.2.1", 9 * 1024 + 6)
 LIMIT_S = 120
+UNPLUGGED_S = 0.3  # a pty that is opened again sooner than the bench looks has never been closed, and presses no RESET
 
 
 class Lab:
@@ -39,6 +40,7 @@ class Lab:
         # -m 8n1: a pty carries no parity, and stm32flash checks that its settings were taken
         port = self.bench.boards[chip].pty
         command = ["stm32flash", "-m", "8n1", "-b", "115200", *(str(argument) for argument in arguments), port]
+        time.sleep(UNPLUGGED_S)
         return finish(command, fails)
 
     def stm32loader(self, chip: str, *arguments: object, fails: bool = False) -> str:
