@@ -119,6 +119,9 @@ def test_a_supply_that_drops_in_the_middle_of_each_write_and_comes_back_costs_no
     names = write(lab, {"*": [{"fault": "power-loss", "at_byte": 3000, "off_s": 0.5, "times": 1}]}, **QUICK)
     before = as_from_the_factory(lab)
     result = lab.run("batches/mixed.yaml", "-n", "8")
-    # A drive does not tell that it was cut short: what the board does not start is put back.
-    check_reports_agree(result, dict.fromkeys(names, "updated") | {"PICO_001": "rolled-back"})
+    # The bench's drive is a folder: its writer may be done before the power goes, and is then told nothing. What the
+    # board does not start is put back. Where the writer sees the drive leave, it copies again.
+    pico = result.outcomes()["PICO_001"]
+    assert pico in ("updated", "rolled-back"), result.output
+    check_reports_agree(result, dict.fromkeys(names, "updated") | {"PICO_001": pico})
     check_memories_agree(lab, result, before)
