@@ -99,13 +99,18 @@ def _port_of_the_right_kind(source: Source, loc: Loc, info: ConnectionInfo, driv
 
 
 def options_are_known(opened: Opened) -> Iterator[Problem]:
-    """`options` hold what the family's driver takes."""
+    """`options` hold what the family's driver takes, and what it needs to see the version where that is required."""
     for index, device_type, driver in _families(opened):
         try:
-            driver.options.model_validate(merged_options(opened.batch, opened.site, index))
+            options = driver.options.model_validate(merged_options(opened.batch, opened.site, index))
         except ValidationError as error:
             for detail in error.errors(include_url=False, include_input=False):
                 yield _option_problem(opened, index, device_type, driver, detail)
+            continue
+        if options.how_version_is_told and merged(opened.batch, index, "expect", Expect).require_version:
+            message = f"{device_type} boards tell their version only with {options.how_version_is_told}"
+            hint = "give it, or set `expect: {require_version: false}`"
+            yield opened.source.problem(("targets", index), message, hint)
 
 
 def chips_are_known(opened: Opened) -> Iterator[Problem]:
@@ -167,21 +172,6 @@ def nothing_impossible_is_asked(opened: Opened) -> Iterator[Problem]:
             yield _unverifiable(opened, index, device_type)
 
 
-def versions_can_be_seen(opened: Opened) -> Iterator[Problem]:
-    """A board that does not tell its version can not be required to."""
-    for index, device_type, driver in _families(opened):
-        if not merged(opened.batch, index, "expect", Expect).require_version:
-            continue
-        try:
-            options = driver.options.model_validate(merged_options(opened.batch, opened.site, index))
-        except ValidationError:  # `options_are_known` says so
-            continue
-        if options.how_version_is_told:
-            message = f"{device_type} boards tell their version only with {options.how_version_is_told}"
-            hint = "give it, or set `expect: {require_version: false}`"
-            yield opened.source.problem(("targets", index), message, hint)
-
-
 def _unidentifiable(opened: Opened, index: int, device_type: str) -> Iterator[Problem]:
     for key in ("mac", "serial"):
         if said(opened.batch.targets[index].expected, (key,)) is not None:
@@ -212,6 +202,5 @@ RULES = (
     connections_fit,
     options_are_known,
     chips_are_known,
-    versions_can_be_seen,
     nothing_impossible_is_asked,
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,6 +48,7 @@ from drivers.base import (
     VerificationFailed,
     WrongBoard,
 )
+from drivers.translation import translated
 
 _TRIES = 3  # to reach the boot loader, for each run: nothing has been done to the board before it answers
 _BITS_PER_BYTE = 10
@@ -94,7 +95,7 @@ class AvrSession:
 
     def connect(self) -> Identity:
         with self._translated("connect"):
-            self._connected, self._flash = False, None
+            self._forget()
             if self._is_usb:
                 self._flash = self._read_flash("identify", _nothing)  # at once: each run costs a touch and two starts
             else:
@@ -212,7 +213,7 @@ class AvrSession:
 
     def reset(self) -> None:
         with self._translated("reset"):
-            self._connected, self._flash = False, None
+            self._forget()
             if self._is_usb and not self._starts:
                 self._avrdude("reset", Job())
             self._starts = False
@@ -244,7 +245,7 @@ class AvrSession:
         return False
 
     def close(self) -> None:
-        self._connected, self._flash = False, None
+        self._forget()
         self._port.close()
 
     @property
@@ -311,21 +312,11 @@ class AvrSession:
             file.write_text(avr_files.as_intel_hex(contents))
             yield file
 
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        """Whatever goes wrong ends as a DeviceError, and no half-working session: `connect` comes first again."""
-        try:
-            yield
-        except Exception as error:
-            self._connected, self._flash = False, None
-            self._port.close()
-            failure = avr_errors.from_exception(error, doing)
-            if failure is error:
-                raise
-            raise failure from error
-        except BaseException:
-            self._connected, self._flash = False, None  # a time limit ended it in the middle of a run
-            raise
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        return translated(avr_errors.from_exception, doing, failed=self.close, cut_short=self._forget)
+
+    def _forget(self) -> None:
+        self._connected, self._flash = False, None
 
 
 _CAPABILITIES = Capabilities(can_read_back=True, can_hash=False, can_reset=True, has_serial=False)

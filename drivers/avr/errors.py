@@ -6,10 +6,7 @@ The first match counts, from the most telling to the least: a failed verificatio
 
 from __future__ import annotations
 
-import errno
 import re
-
-from serial import SerialException
 
 from drivers.base import (
     ConnectionLost,
@@ -20,6 +17,7 @@ from drivers.base import (
     VerificationFailed,
     WrongBoard,
 )
+from drivers.translation import in_one_line, of_port
 
 _BY_TEXT: tuple[tuple[str, type[DeviceError]], ...] = (
     (r"expected signature for .*", WrongBoard),
@@ -36,16 +34,6 @@ _BY_TEXT: tuple[tuple[str, type[DeviceError]], ...] = (
     (r".*(?:unable|failed) to read.*|.*read operation .*failed.*", ConnectionLost),
 )
 
-_BY_ERRNO: dict[int, type[DeviceError]] = {
-    errno.EACCES: PortPermission,
-    errno.EPERM: PortPermission,
-    errno.ENOENT: PortUnavailable,
-    errno.ENODEV: PortUnavailable,
-    errno.ENXIO: PortUnavailable,
-    errno.EBUSY: PortUnavailable,
-    errno.EAGAIN: PortUnavailable,
-    errno.ECONNREFUSED: PortUnavailable,
-}
 _PREFIX = re.compile(r"^avrdude(?:\.exe)?(?: \w+)*: |^avrdude (?:OS )?(?:error|warning): ")
 _SIGNATURE = re.compile(r"device signature = 0x([0-9a-f]{6})")
 _HARMLESS = re.compile(r'ioctl\("TIOCM\w+"\)')  # our pty has no modem lines
@@ -66,17 +54,7 @@ def from_output(output: str, doing: str) -> DeviceError:
 
 def from_exception(error: Exception, doing: str) -> DeviceError:
     """The error for one that the port or the system raised."""
-    if isinstance(error, DeviceError):
-        return error
-    message = f"{doing}: {' '.join(str(error).split()) or type(error).__name__}"
-    number = getattr(error, "errno", None)
-    if number in _BY_ERRNO:
-        return _BY_ERRNO[number](message)
-    if "exclusively lock" in message or "could not open port" in message.lower():
-        return PortUnavailable(message)
-    if isinstance(error, (SerialException, OSError)):
-        return ConnectionLost(message)
-    return DeviceError(message)
+    return (of_port(error) or DeviceError)(f"{doing}: {in_one_line(error)}")
 
 
 def signature(output: str) -> str | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from drivers.esp.errors import translate
 from drivers.esp.log import attach, esptool, no_progress
 from drivers.files import raw
 from drivers.ports import closed_port
+from drivers.translation import translated
 
 SECTOR = 0x1000  # bytes; the smallest erase of every SPI NOR flash that these chips boot from
 READ_CHUNK = 0x10000  # bytes; esptool's read is quadratic in the length: 1.0 s for 4 MB in one piece, 18 s for 16 MB
@@ -243,23 +244,13 @@ class EspSession:
             raise ConnectionLost("the session has no boot loader to talk to; connect first")
         return self._esp
 
-    @contextmanager
-    def _translated(self, doing: str, progress: Progress = no_progress) -> Iterator[None]:
-        """esptool talks to this session's log meanwhile; whatever goes wrong ends as a DeviceError and no session."""
+    def _translated(self, doing: str, progress: Progress = no_progress) -> AbstractContextManager[None]:
+        """esptool talks to this session's log meanwhile. The port goes with an error: a lost line leaves it dead."""
         attach(self._log, progress, trace=self._link.trace)
-        try:
-            yield
-        except Exception as error:
-            # The one place where esptool's errors are translated: it raises what its parsing of noise happens to raise.
-            # The port goes with it: a lost line leaves it open and dead.
-            self.close()
-            failure = translate(error, doing)
-            if failure is error:
-                raise
-            raise failure from error
-        except BaseException:
-            self._esp = None  # a time limit ended it in the middle of an exchange
-            raise
+        return translated(translate, doing, failed=self.close, cut_short=self._forget)
+
+    def _forget(self) -> None:
+        self._esp = None
 
 
 @dataclass(frozen=True)

@@ -6,21 +6,17 @@ Codes: ESP serial protocol, "Status Bytes" (ROM, first byte 01) and esp-flasher-
 
 from __future__ import annotations
 
-import errno
 import re
 import struct
-
-from serial import SerialException
 
 from drivers.base import (
     ConnectionLost,
     DeviceError,
     FlashFailed,
-    PortPermission,
-    PortUnavailable,
     VerificationFailed,
     WrongBoard,
 )
+from drivers.translation import of_port
 
 _MANUAL = re.compile(r"(?:This can have many causes, )?for troubleshooting steps visit:? \S+", re.IGNORECASE)
 _RESULT = re.compile(r"result was ([0-9A-F]{4})")
@@ -32,10 +28,6 @@ _FLASH_RESULTS = frozenset(
 )
 
 _BY_TEXT: tuple[tuple[str, type[DeviceError]], ...] = (
-    ("Permission denied", PortPermission),
-    ("Could not open", PortUnavailable),
-    ("could not open port", PortUnavailable),
-    ("Could not exclusively lock", PortUnavailable),
     ("MD5 of file does not match", VerificationFailed),
     ("Failed to autodetect chip type", WrongBoard),
     ("Unexpected chip", WrongBoard),
@@ -61,25 +53,12 @@ _BY_TEXT: tuple[tuple[str, type[DeviceError]], ...] = (
     ("Invalid (unsupported) command", ConnectionLost),
 )
 
-_BY_ERRNO: dict[int, type[DeviceError]] = {
-    errno.EACCES: PortPermission,
-    errno.EPERM: PortPermission,
-    errno.ENOENT: PortUnavailable,
-    errno.ENODEV: PortUnavailable,
-    errno.ENXIO: PortUnavailable,
-    errno.EBUSY: PortUnavailable,
-    errno.EAGAIN: PortUnavailable,
-    errno.ECONNREFUSED: PortUnavailable,
-}
-
 # A reply that noise has mangled makes esptool fail in its own parsing, with whatever Python raises there.
 _PARSING = (struct.error, IndexError, UnicodeDecodeError, KeyError, StopIteration)
 
 
 def translate(error: Exception, doing: str) -> DeviceError:
     """The driver's error for a library's; `doing` says what was being done ("write flash"), for the message."""
-    if isinstance(error, DeviceError):
-        return error
     return _kind(error)(f"{doing}: {_in_one_line(error)}")
 
 
@@ -88,14 +67,13 @@ def _kind(error: Exception) -> type[DeviceError]:
     result = _RESULT.search(text)
     if result:
         return _by_result(result[1])
-    if isinstance(error, OSError) and error.errno in _BY_ERRNO:
-        return _BY_ERRNO[error.errno]
+    of_the_port = of_port(error)
+    if of_the_port:
+        return of_the_port
     for part, kind in _BY_TEXT:
         if part in text:
             return kind
-    if isinstance(error, (SerialException, OSError, *_PARSING)):
-        return ConnectionLost
-    return DeviceError
+    return ConnectionLost if isinstance(error, _PARSING) else DeviceError
 
 
 def _by_result(code: str) -> type[DeviceError]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from enum import Enum, auto
 from hashlib import md5
 
@@ -35,6 +35,7 @@ from drivers.ota.options import StatusOptions, UrlPath
 from drivers.ota.status import Status
 from drivers.ota.watch import CHANGED_LINE, LOST_LINE, Watch, boot_failure
 from drivers.ota.web import Reply, Site, Web
+from drivers.translation import translated
 
 USUAL_SLOT = 0x140000  # bytes for one firmware in 4 MB of flash (arduino-esp32's default.csv)
 _PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
@@ -392,20 +393,8 @@ class UpdateSession(ABC):
         if not self._connected:
             raise LinkLost("the session has no board to talk to; connect first")
 
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except DeviceError:
-            self._connected = False
-            raise
-        except Exception as error:
-            # The one place where errors of sockets are translated.
-            self._connected = False
-            raise translate(error, doing) from error
-        except BaseException:
-            self._connected = False  # a time limit ended it in the middle of an exchange
-            raise
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        return translated(translate, doing, failed=self.close, cut_short=self.close)
 
 
 def _differ(after: Status | None, before: Status | None) -> bool:

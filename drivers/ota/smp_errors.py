@@ -10,6 +10,7 @@ from typing import NamedTuple
 from smpclient.exceptions import SMPClientException, SMPUploadError
 
 from drivers.base import BadImage, DeviceError, FlashFailed, NetworkFailed, VerificationFailed
+from drivers.translation import in_one_line
 
 _IMAGE_GROUP = 1
 
@@ -100,8 +101,6 @@ class NotUnderstood(Exception):
 
 def translate(error: Exception, doing: str) -> DeviceError:
     """The driver's error for what the library, the network or the board says."""
-    if isinstance(error, DeviceError):
-        return error
     if isinstance(error, Refusal):
         return error.meaning.kind(f"{doing}: the board refuses: {error.meaning.text}")
     if isinstance(error, TimeoutError):
@@ -112,9 +111,5 @@ def translate(error: Exception, doing: str) -> DeviceError:
         return NetworkFailed(f"{doing}: {error.strerror or error}")
     if isinstance(error, (NotUnderstood, SMPClientException, ValueError, AssertionError, TypeError)):
         # smpclient and smp parse with pydantic, enums and asserts: noise shows as any of these
-        return NetworkFailed(f"{doing}: an answer can not be understood: {_in_one_line(error)}")
-    return DeviceError(f"{doing}: {_in_one_line(error)}")
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        return NetworkFailed(f"{doing}: an answer can not be understood: {in_one_line(error)}")
+    return DeviceError(f"{doing}: {in_one_line(error)}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ from drivers.net import Address
 from drivers.ota import smp_image, smp_link
 from drivers.ota.smp_errors import BoardBusy, translate
 from drivers.ota.smp_state import Slots, Step, step_back
+from drivers.translation import translated
 
 DEVICE_TYPE = "smp"
 # `enum mcuboot_mode`: swap using scratch, using move, direct XIP with revert, swap using offset (the default since 4.3)
@@ -299,17 +300,5 @@ class SmpSession:
             raise NetworkFailed("the session has no board to talk to; connect first")
         return self._board.slots()
 
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            # The one place where the library's errors are translated.
-            self._connected = False
-            failure = translate(error, doing)
-            if failure is error:
-                raise
-            raise failure from error
-        except BaseException:
-            self._connected = False  # a time limit ended it in the middle of a conversation
-            raise
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        return translated(translate, doing, failed=self.close, cut_short=self.close)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from drivers.base import ConnectionLost, DeviceError, Identity, Link, Log, Progress, Region, Segment
 from drivers.pico import image as pico_image
@@ -15,6 +15,7 @@ from drivers.pico.options import PicoOptions
 from drivers.pico.session import USUAL_FLASH, PicoSession, refuse_misfit
 from drivers.pico.uf2 import Family
 from drivers.pico.usb_session import UsbSession
+from drivers.translation import translated
 
 
 class DriveSession(PicoSession):
@@ -90,18 +91,12 @@ class DriveSession(PicoSession):
     def _is_back_in_loader(self) -> bool:
         return self._drive.is_there
 
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            # The one place where its errors are translated. After it, nothing is known of the board.
-            self._identity = None
-            self._app.close()
-            failure = translate_drive(error, doing)
-            if failure is error:
-                raise
-            raise failure from error
-        except BaseException:
-            self._identity = None  # a time limit
-            raise
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        return translated(translate_drive, doing, failed=self._let_go, cut_short=self._forget)
+
+    def _let_go(self) -> None:
+        self._forget()
+        self._app.close()
+
+    def _forget(self) -> None:
+        self._identity = None

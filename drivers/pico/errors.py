@@ -17,6 +17,7 @@ from drivers.base import (
 )
 from drivers.pico import picoboot
 from drivers.pico.usb_devices import PERMISSION_ADVICE
+from drivers.translation import in_one_line
 
 _LOST = "Check the cable and the board's power. If it does not come back: hold BOOTSEL while plugging it in."
 _DRIVE_PERMISSION = "Mount the boot drive so that you may write to it (for example with -o uid=$UID), then try again."
@@ -35,10 +36,8 @@ _BY_STATUS: dict[picoboot.Status, type[DeviceError]] = {
 
 def translate_drive(error: Exception, doing: str) -> DeviceError:
     """For what happens with the drive or the application's port."""
-    if isinstance(error, DeviceError):
-        return error
     number = error.errno if isinstance(error, OSError) else None
-    text = f"{doing}: {_in_one_line(error)}"
+    text = f"{doing}: {in_one_line(error)}"
     if isinstance(error, serial.SerialException):
         return (PortPermission if number in (errno.EACCES, errno.EPERM) else PortUnavailable)(text)
     if number in (errno.EACCES, errno.EPERM):
@@ -54,13 +53,13 @@ def translate_drive(error: Exception, doing: str) -> DeviceError:
 
 def translate_usb(error: Exception, doing: str) -> DeviceError:
     """For what happens on the way to PICOBOOT."""
-    text = f"{doing}: {_in_one_line(error)}"
+    text = f"{doing}: {in_one_line(error)}"
     if isinstance(error, picoboot.Refused):
         kind = _BY_STATUS.get(error.status, FlashFailed) if error.status is not None else FlashFailed
         return kind(text)
     if isinstance(error, picoboot.Garbled):
         return ConnectionLost(text, advice=_LOST)
-    if isinstance(error, DeviceError) or not _is_usb(error):
+    if not _is_usb(error):
         return translate_drive(error, doing)
     number = getattr(error, "errno", None)
     if number in (errno.EACCES, errno.EPERM):
@@ -72,7 +71,3 @@ def translate_usb(error: Exception, doing: str) -> DeviceError:
 
 def _is_usb(error: Exception) -> bool:
     return type(error).__module__.startswith("usb.")
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

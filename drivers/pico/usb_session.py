@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from drivers.base import (
@@ -27,6 +27,7 @@ from drivers.pico.options import PicoOptions
 from drivers.pico.picoboot import Picoboot
 from drivers.pico.session import USUAL_FLASH, PicoSession, refuse_misfit
 from drivers.pico.uf2 import SECTOR
+from drivers.translation import translated
 
 if TYPE_CHECKING:
     from usb.core import Device
@@ -203,21 +204,13 @@ class UsbSession(PicoSession):
             raise ConnectionLost("the session has no boot loader to talk to; connect first")
         return self._identity
 
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            # The one place where its errors are translated; the device goes with it, its endpoints are halted.
-            self._release()
-            self._app.close()
-            failure = translate_usb(error, doing)
-            if failure is error:
-                raise
-            raise failure from error
-        except BaseException:
-            self._release()  # a time limit ended it in the middle of an exchange
-            raise
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        """The device goes with an error: its endpoints are halted."""
+        return translated(translate_usb, doing, failed=self._let_go, cut_short=self._release)
+
+    def _let_go(self) -> None:
+        self._release()
+        self._app.close()
 
     def _release(self) -> None:
         device, self._device, self._boot, self._identity = self._device, None, None, None

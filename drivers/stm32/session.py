@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import serial
 
@@ -22,6 +22,7 @@ from drivers.stm32.parts import PARTS, Part
 from drivers.stm32.protocol import MAX_BLOCK, LoaderError, Refused
 from drivers.stm32.sectors import FLASH_BASE, Sector
 from drivers.stm32.writing import write_segments
+from drivers.translation import translated
 
 _FAST_ATTEMPTS = 2  # at a rate above what is promised, where one was asked for
 _ATTEMPTS = 5  # resets; each with three knocks
@@ -269,21 +270,12 @@ class Stm32Session:
             raise ConnectionLost("the session has no boot loader to talk to; connect first")
         return self._connected
 
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        """Whatever goes wrong ends as a DeviceError and no session."""
-        try:
-            yield
-        except Exception as error:
-            # The one place where errors of the port and the boot loader are translated; a lost line leaves a dead port.
-            self.close()
-            failure = translate(error, doing)
-            if failure is error:
-                raise
-            raise failure from error
-        except BaseException:
-            self._connected = None  # a time limit ended it in the middle of an exchange
-            raise
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        """The port goes with an error: a lost line leaves it open and dead."""
+        return translated(translate, doing, failed=self.close, cut_short=self._forget)
+
+    def _forget(self) -> None:
+        self._connected = None
 
 
 def _pieces(region: Region) -> Iterator[Region]:

@@ -92,11 +92,6 @@ def test_the_message_says_what_was_being_done_and_leaves_out_the_links():
     assert str(translate(FatalError(causes), "read")) == "read: No more data to read from the serial port."
 
 
-def test_an_error_of_ours_goes_through_unchanged():
-    error = WrongBoard("another board")
-    assert translate(error, "connect") is error
-
-
 @given(st.text())
 def test_any_message_at_all_gets_a_kind_and_an_advice(text):
     translated = translate(FatalError(text), "flash")

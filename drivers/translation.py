@@ -1,0 +1,65 @@
+"""The edge of a session: what a library or the system raises leaves it as one of the drivers' errors."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from serial import SerialException
+
+from drivers.base import ConnectionLost, DeviceError, PortPermission, PortUnavailable
+
+Translate = Callable[[Exception, str], DeviceError]
+"""Takes a library's error and what was being done, for the message."""
+
+_BY_ERRNO: dict[int | None, type[DeviceError]] = {
+    errno.EACCES: PortPermission,
+    errno.EPERM: PortPermission,
+    errno.ENOENT: PortUnavailable,
+    errno.ENODEV: PortUnavailable,
+    errno.ENXIO: PortUnavailable,
+    errno.EBUSY: PortUnavailable,
+    errno.EAGAIN: PortUnavailable,
+    errno.ECONNREFUSED: PortUnavailable,
+}
+
+
+@contextmanager
+def translated(
+    translate: Translate, doing: str, *, failed: Callable[[], None], cut_short: Callable[[], None]
+) -> Iterator[None]:
+    """Whatever goes wrong ends as a `DeviceError`, and as no half-working session.
+
+    `failed` is called after an error, `cut_short` after a time limit that ended an exchange in its middle: that one
+    has no time to lose, and its exception goes through unchanged.
+    """
+    try:
+        yield
+    except Exception as error:
+        failed()
+        if isinstance(error, DeviceError):
+            raise
+        raise translate(error, doing) from error
+    except BaseException:
+        cut_short()
+        raise
+
+
+def of_port(error: Exception) -> type[DeviceError] | None:
+    """The kind of what pyserial or the system says of a port; None for an error of something else."""
+    if not isinstance(error, OSError):  # pyserial's exceptions are OSErrors
+        return None
+    if error.errno in _BY_ERRNO:
+        return _BY_ERRNO[error.errno]
+    text = str(error)
+    if isinstance(error, SerialException):  # its RFC2217 client and its locks carry no number
+        if "Permission denied" in text:
+            return PortPermission
+        if "could not open port" in text.lower() or "exclusively lock" in text:
+            return PortUnavailable
+    return ConnectionLost
+
+
+def in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
