@@ -271,21 +271,24 @@ class Procedure:
     def _roll_back(self, backup: Backup) -> str:
         self._device.attempt += 1
         with self._enter(Phase.ROLLBACK, self._limits.rollback_s) as notes:
-            written = retry.call(
-                lambda _number: self._restore(backup), self._plan.retry_policy, self._before_restoring_again
+            retry.call(
+                lambda _number: self._restore(backup, notes), self._plan.retry_policy, self._before_restoring_again
             )
-            notes.figures["bytes"] = written
+            written = int(notes.figures["bytes"])
             notes.detail = restored_in_words(backup, written)
-            return self._start_previous(backup) if self._can.can_read_back else self._see_previous(backup, written)
+            return self._start_previous(backup) if self._can.can_read_back else seen_in_words(backup, written)
 
     def _before_restoring_again(self, attempt: int, pause_s: float, error: DeviceError) -> None:
         self._session.slow_down()
         self._device.log(f"rollback, attempt {attempt}: {error}; again in {pause_s:.1f} s", LogLevel.WARNING)
 
-    def _restore(self, backup: Backup) -> int:
+    def _restore(self, backup: Backup, notes: PhaseNotes) -> None:
+        """Until it is proven: by reading back where the family can, else by its start."""
         found = self._session.connect()
         identity.check(self._plan, self._device.driver, found, backup.identity)
-        return self._tools.rollback(backup)
+        notes.figures["bytes"] = notes.figures.get("bytes", 0) + self._tools.rollback(backup)
+        if not self._can.can_read_back:
+            self._see_previous(backup, sent=notes.figures["bytes"] > 0)
 
     def _start_previous(self, backup: Backup) -> str:
         """The flash is proven; whether the old firmware says so at its start is only noted."""
@@ -299,13 +302,17 @@ class Procedure:
         self._device.tell_version("after", version or backup.version)
         return ""
 
-    def _see_previous(self, backup: Backup, written: int) -> str:
-        """Nothing but its start shows which firmware a board runs that can not be read back. Raises `BootFailed`.
+    def _see_previous(self, backup: Backup, *, sent: bool) -> None:
+        """Nothing but its start shows which firmware a board runs that can not be read back.
 
-        One that tells no version, and to which nothing was written on the way back, is on the old one as its driver
+        One that does not start may not have been written whole, which another attempt mends: `VerificationFailed`.
+        One that tells no version, and to which nothing was sent on the way back, is on the old one as its driver
         says: `revert` has proven it, and that the board is there is all that can still be seen.
         """
-        can_tell = written or not self._device.tells_no_version
-        version = self._restart(boot.Wanted.anything_from(self._plan, backup.version if can_tell else None))
+        can_tell = sent or not self._device.tells_no_version
+        wanted = boot.Wanted.anything_from(self._plan, backup.version if can_tell else None)
+        try:
+            version = self._restart(wanted)
+        except BootFailed as error:
+            raise VerificationFailed(error.message, advice=error.advice) from error
         self._device.tell_version("after", version or backup.version)
-        return seen_in_words(backup, written)

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from drivers.virtual.flash import SECTOR
 from drivers.virtual.pico import firmware
 from drivers.virtual.pico.chips import RP2040
 from drivers.virtual.pico.program import Behaviour
@@ -16,7 +17,7 @@ PANICS = firmware.build_app(RP2040, "demo", "1.3.0", behaviour=Behaviour.PANIC)
 OLD = firmware.build_app(RP2040, "demo", "1.1.0")
 
 
-def update(project: Project, targets: list[dict[str, Any]]) -> Result:
+def update(project: Project, targets: list[dict[str, Any]], **keys: Any) -> Result:
     for name, data in firmware.demo_files():
         (project.path / name).write_bytes(data)
     (project.path / "panics.bin").write_bytes(PANICS)
@@ -31,6 +32,7 @@ def update(project: Project, targets: list[dict[str, Any]]) -> Result:
         "device_types": types,
         "expect": {"version_within": 10, "settle": 0.2},
         "targets": [{"connection_info": {"port": "virtual"}, **target} for target in targets],
+        **keys,
     }
     (project.path / "picos.yaml").write_text(yaml.safe_dump(batch))
     return project.run("picos.yaml", "-n", "2")
@@ -68,3 +70,26 @@ def test_firmware_that_panics_is_taken_back_on_either_way(project: Project) -> N
         assert "PANIC" in found["error"]["message"]
         assert flash(project, device)[: len(OLD)] == OLD
     assert flash(project, "USB")[len(OLD) :].count(0xFF) == (2 << 20) - len(OLD), "every byte is as it was"
+
+
+def test_a_supply_that_drops_in_the_copy_on_the_way_back_costs_no_board(project: Project) -> None:
+    """Both ends of that copy: the writer sees the drive leave, or has written the file and is told nothing."""
+    update_size = -(-len(PANICS) // SECTOR) * SECTOR
+    targets = [
+        {
+            "device_id": device,
+            "device_type": "pico",
+            "firmware_file": "panics.bin",
+            "version": "1.3.0",
+            "previous_firmware": "demo-pico-1.1.0.factory.bin",
+            "virtual": {
+                "factory": "demo-pico-1.1.0.factory.bin",
+                "faults": [{"fault": "power-loss", "at_byte": update_size + into_it, "off_s": 0.5}],
+            },
+        }
+        for device, into_it in (("EARLY", 300), ("LATE", len(OLD) - 1))
+    ]
+    result = update(project, targets, error_handling={"retry_delay": 0.1})
+    for device in "EARLY", "LATE":
+        assert result.device(device)["outcome"] == "rolled-back", result.output
+        assert flash(project, device)[: len(OLD)] == OLD

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from drivers.base import (
     BoardTestFailed,
+    BootFailed,
     Capabilities,
     Category,
     ConnectionLost,
@@ -26,7 +27,7 @@ from harness.record import Outcome, Phase, PhaseOutcome
 from harness.report.words import state
 from harness.retry import RetryPolicy
 from tests.harness.full_disk import files_end_at
-from tests.harness.memory_board import APP, MAC, SIZE, FailAt, MemoryBoard, MemoryDriver
+from tests.harness.memory_board import APP, MAC, SIZE, FailAt, MemoryBoard, MemoryDriver, firmware
 from tests.harness.procedure_bench import LIMITS, Bench, check_the_truth, plan
 
 
@@ -237,6 +238,32 @@ def test_what_can_not_hash_is_verified_by_reading_back(tmp_path: Path):
     assert bench.run().outcome is Outcome.UPDATED
     assert "digest" not in bench.board.operations
     assert bytes(bench.board.flash) == bench.new_flash
+
+
+def test_a_board_that_can_not_be_read_back_is_written_again_until_its_old_firmware_starts(tmp_path: Path):
+    blind = Capabilities(can_read_back=False, can_hash=False, can_reset=True)
+    bench = Bench(tmp_path, MemoryDriver(MemoryBoard(), capabilities=blind))
+    assert bench.run(plan("2.0.0")).outcome is Outcome.UPDATED
+    bench.board.panics = ("3.0.0",)
+    bench.board.operations.clear()
+    bench.board.fail = FailAt("reset", 2, BootFailed("back in its boot loader"))
+    bench.journal = tmp_path / "second.jsonl"
+    ending = bench.run(plan("3.0.0"))
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert (bench.board.version(), bench.record.version_after) == ("2.0.0", "2.0.0")
+    assert bench.board.operations.count("reset") == 3
+    assert bench.record.phases[-1].figures["bytes"] == 2 * len(firmware("2.0.0"))
+
+
+def test_a_board_that_can_not_be_read_back_and_never_starts_again_is_an_emergency(tmp_path: Path):
+    blind = Capabilities(can_read_back=False, can_hash=False, can_reset=True)
+    bench = Bench(tmp_path, MemoryDriver(MemoryBoard(), capabilities=blind))
+    bench.run(plan("2.0.0"))
+    bench.board.panics = ("2.0.0", "3.0.0")
+    bench.journal = tmp_path / "second.jsonl"
+    ending = bench.run(plan("3.0.0"))
+    assert ending.outcome is Outcome.EMERGENCY
+    assert ending.reason == "the rollback failed: the firmware does not run: PANIC"
 
 
 def test_every_journal_event_that_matters_is_there_before_what_it_announces(bench: Bench):
