@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import StringIO
 
-from intelhex import IntelHex, IntelHexError
+from intelhex import IntelHex
 
 from drivers.base import BadImage, Segment
-from drivers.files import raw
+from drivers.files import intel_hex, raw
 
 ERASED = 0xFF
 _DATA_SPACE = 0x800000  # avr-gcc's ELF and HEX files have RAM, EEPROM (0x810000), fuses and lock bits from here on
@@ -32,14 +32,7 @@ def parse(name: str, data: bytes, address: int | None) -> tuple[Segment, ...]:
 
 
 def _intel_hex(name: str, data: bytes) -> tuple[Segment, ...]:
-    image = IntelHex()
-    try:
-        image.loadhex(StringIO(data.decode("ascii")))
-    except (IntelHexError, ValueError) as error:  # ValueError: what is not ASCII
-        raise BadImage(f"{name} is no Intel HEX file: {error}") from error
-    segments = tuple(
-        Segment(start, image.tobinstr(start=start, size=end - start), name) for start, end in image.segments()
-    )
+    segments = tuple(Segment(start, piece, name) for start, piece in intel_hex(name, data))
     if not segments:
         raise BadImage(f"{name} holds no data")
     return segments

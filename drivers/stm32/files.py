@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
 from drivers.base import BadImage, Segment
-from drivers.files import raw
+from drivers.files import intel_hex, raw
 from drivers.stm32.sectors import FLASH_BASE
 
 FLASH_END = 0x08200000  # of the largest parts (2 MiB); whether it fits the board is seen when the board is
@@ -42,16 +42,7 @@ def _looks_like_hex(data: bytes) -> bool:
 
 
 def _from_hex(name: str, data: bytes) -> Iterator[tuple[int, bytes]]:
-    from intelhex import IntelHex
-
-    image = IntelHex()
-    try:
-        image.loadhex(io.StringIO(data.decode("ascii")))
-        pieces = [(start, bytes(image.tobinarray(start, end - 1))) for start, end in image.segments()]
-    except Exception as error:
-        # Whatever the parser of a file that people give raises: its own family, and Python's on odd numbers.
-        raise _broken(name, "Intel HEX", error) from error
-    for start, piece in pieces:
+    for start, piece in intel_hex(name, data):
         _need_flash(name, start, len(piece))
         yield start, piece
 
@@ -63,7 +54,8 @@ def _from_elf(name: str, data: bytes) -> Iterator[tuple[int, bytes]]:
     except BadImage:
         raise
     except Exception as error:
-        raise _broken(name, "ELF", error) from error
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise BadImage(f"{name} is no ELF file: {text}") from error
     for start, piece in pieces:
         if any(start in ram for ram in _RAM):  # what a debugger would put into RAM; a reset does not
             continue
@@ -111,8 +103,3 @@ def _joined(name: str, pieces: Iterable[tuple[int, bytes]]) -> tuple[Segment, ..
     if not segments:
         raise BadImage(f"{name} has nothing for the flash")
     return tuple(Segment(start, bytes(piece), name) for start, piece in segments)
-
-
-def _broken(name: str, kind: str, error: Exception) -> BadImage:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return BadImage(f"{name} is no {kind} file: {text}")

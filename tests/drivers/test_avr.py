@@ -525,7 +525,9 @@ def test_a_hex_file_puts_every_byte_where_it_says(pieces: list[tuple[int, bytes]
         ("app.bin", b":100000000C9434000C943E000C943E000C943E0082\n"),
         ("stm32.bin", bytes.fromhex("0050002009010008") + bytes(100)),
         ("esp.bin", bytes.fromhex("e9050220") + bytes(100)),
-        ("cut.hex", b":100000000C9434000C943E000C943E000C943E0083\n"),
+        ("wrong.hex", b":100000000C9434000C943E000C943E000C943E0083\n:00000001FF\n"),
+        ("cut.hex", b":100000000C9434000C943E000C943E000C943E0082\n"),
+        ("two.hex", 2 * b":100000000C9434000C943E000C943E000C943E0082\n:00000001FF\n"),
         ("eeprom.hex", b":0200000400817A\n:0100000001FE\n:00000001FF\n"),
         ("eeprom.hex", b":020000040081" + b"79\n:0100000001FE\n:00000001FF\n"),
     ],
@@ -551,6 +553,9 @@ def test_a_file_that_is_no_avr_firmware_is_refused(name: str, data: bytes):
             VerificationFailed,
         ),
         ("avrdude error: expected signature for ATmega168 is 1E 94 06\n", WrongBoard),
+        ("Error: flash verification mismatch\n", VerificationFailed),  # 8.0
+        ("Error: programmer is not responding\n", ConnectionLost),
+        ("Error: expected signature for ATmega168 is 1E 94 06\n", WrongBoard),
         ("avrdude: something that nobody has seen yet\n\navrdude done.  Thank you.\n", DeviceError),
     ],
 )

@@ -123,10 +123,11 @@ def test_pieces_far_apart_stay_apart_and_padding_is_filled():
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [
-        ("app.hex", b"", "nothing for the flash"),
+        ("app.hex", b"", "is empty"),
         ("app.hex", b":00000001FF\n", "nothing for the flash"),
         ("app.hex", b":0400000001020304F3\n", "no Intel HEX"),
         ("app.hex", b"\xff\xfe", "no Intel HEX"),
+        ("app.hex", to_hex(b"\x00" * 16, BASE).partition(b":00000001FF")[0], "cut short"),
         ("app.hex", to_hex(b"\x00" * 16, 0x1FFFF800), "no flash"),
         ("app.hex", to_hex(b"ab", BASE).replace(b":00000001FF", b"") + to_hex(b"cd", BASE), "Intel HEX"),
         ("app.bin", to_hex(b"abcd", BASE), "holds Intel HEX"),
