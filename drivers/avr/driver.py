@@ -69,7 +69,7 @@ class AvrOptions(Options):
         default=None, description="avrdude's -c, where the board has another boot loader than usual."
     )
     boot_size: int | None = Field(
-        default=None, ge=256, le=0x2000, multiple_of=256, description="Bytes of the boot section, as the fuses set it."
+        default=None, ge=512, le=0x2000, multiple_of=512, description="Bytes of the boot section, as the fuses set it."
     )
 
 
@@ -337,7 +337,7 @@ class AvrDriver:
     hash_block: int = 512  # the smallest boot section: blocks end where it begins
 
     def open(self, link: Link, log: Log) -> AvrSession:
-        part = _part(link.chip, link.options)
+        part = _part(link.chip, link.options, link.flash_baudrate)
         port: BoardPort = ResetByLine(link.port)
         if part.programmer is Programmer.AVR109:
             port = CdcPort(link.port, log, _PORT_PATIENCE_S)
@@ -366,7 +366,8 @@ class AvrDriver:
         return None
 
 
-def _part(chip: str, said: Options) -> Part:
+def _part(chip: str, said: Options, baud: int | None = None) -> Part:
+    """`baud`: the boot loader's rate, where it is known."""
     part = avr_parts.find(chip)
     if part is None:
         raise DeviceError(
@@ -375,7 +376,14 @@ def _part(chip: str, said: Options) -> Part:
         )
     options = said if isinstance(said, AvrOptions) else AvrOptions()
     if options.boot_size is not None:
+        if options.boot_size not in part.boot_sizes:
+            sizes = ", ".join(map(str, part.boot_sizes))
+            raise DeviceError(
+                f"an {part.chip} has no boot section of {options.boot_size} bytes", advice=f"Its fuses know {sizes}."
+            )
         part = replace(part, boot_size=options.boot_size)
+    elif baud is not None:
+        part = part.at_rate(baud)
     if options.programmer is not None:
         part = replace(part, programmer=options.programmer)
     return part

@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from drivers.base import Identity
 
+_ATMEGABOOT_BAUD, _ATMEGABOOT_SIZE = 57600, 2048
+
 
 class Programmer(StrEnum):
     """How the boot loader is spoken to, in avrdude's words (`-c`)."""
@@ -30,6 +32,7 @@ class Part:
     flash_size: int
     page_size: int
     boot_size: int  # the boot section that the board's fuses choose
+    boot_sizes: tuple[int, ...]  # those that they can choose
     programmer: Programmer
     never_erased_from: int | None = None  # where the boot loader stops erasing what it writes, for WIRING
 
@@ -37,20 +40,34 @@ class Part:
     def identity(self) -> Identity:
         return Identity(chip=self.chip, revision="", serial="", flash_size=self.flash_size, reserved=self.boot_size)
 
+    def at_rate(self, baud: int) -> Part:
+        """As it is on a board whose boot loader has this rate. An ATmega328P's with 57600 baud is ATmegaBOOT, whichever
+        board it is on: 2 KiB, of which an Uno's firmware would overwrite the first three quarters.
+        """
+        if self.chip == _ATMEGA328P.chip and baud == _ATMEGABOOT_BAUD:
+            return replace(self, boot_size=max(self.boot_size, _ATMEGABOOT_SIZE))
+        return self
 
-_ATMEGA328P = Part("atmega328p", "m328p", "1e950f", 0x8000, 128, 512, Programmer.ARDUINO)
-_ATMEGA168 = Part("atmega168", "m168", "1e9406", 0x4000, 128, 2048, Programmer.ARDUINO)
+
+_SIZES_328P = _SIZES_32U4 = (512, 1024, 2048, 4096)
+_SIZES_168 = (512, 1024, 2048)  # and 256, which no boot loader of Arduino's is as small as
+_SIZES_2560 = (1024, 2048, 4096, 8192)
+_ATMEGA328P = Part("atmega328p", "m328p", "1e950f", 0x8000, 128, 512, _SIZES_328P, Programmer.ARDUINO)
+_ATMEGA168 = Part("atmega168", "m168", "1e9406", 0x4000, 128, 2048, _SIZES_168, Programmer.ARDUINO)
 # stk500boot.c: APP_END is FLASHEND - 2 * BOOTSIZE + 1, one boot section too early; so it is in the binary.
-_ATMEGA2560 = Part("atmega2560", "m2560", "1e9801", 0x40000, 256, 8192, Programmer.WIRING, never_erased_from=0x3C000)
-_ATMEGA32U4 = Part("atmega32u4", "m32u4", "1e9587", 0x8000, 128, 4096, Programmer.AVR109)
+_ATMEGA2560 = Part(
+    "atmega2560", "m2560", "1e9801", 0x40000, 256, 8192, _SIZES_2560, Programmer.WIRING, never_erased_from=0x3C000
+)
+_ATMEGA32U4 = Part("atmega32u4", "m32u4", "1e9587", 0x8000, 128, 4096, _SIZES_32U4, Programmer.AVR109)
 
 PARTS = (_ATMEGA328P, _ATMEGA168, _ATMEGA2560, _ATMEGA32U4)
 
 # By the name that `boards.txt` or avrdude has for it, normalised. The Nano's and the Pro Mini's fuses give their boot
-# section 2 KiB, whichever boot loader is in it.
+# section 2 KiB, whichever boot loader is in it, the Mini's 4 KiB.
 _NAMES: dict[str, Part] = {
     **dict.fromkeys(("", "arduino", "uno", "atmega328p", "atmega328", "m328p", "328p"), _ATMEGA328P),
-    **{name: replace(_ATMEGA328P, boot_size=2048) for name in ("nano", "promini", "pro", "diecimila", "duemilanove")},
+    **{n: replace(_ATMEGA328P, boot_size=2048) for n in ("nano", "promini", "pro", "diecimila", "duemilanove", "fio")},
+    "mini": replace(_ATMEGA328P, boot_size=4096),
     **dict.fromkeys(("atmega168", "m168"), _ATMEGA168),
     **dict.fromkeys(("mega", "mega2560", "atmega2560", "m2560", "2560"), _ATMEGA2560),
     **dict.fromkeys(("leonardo", "micro", "atmega32u4", "m32u4", "32u4"), _ATMEGA32U4),

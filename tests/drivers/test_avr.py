@@ -158,6 +158,7 @@ def test_a_name_that_nobody_knows_is_refused_with_those_that_are_known():
         ("nano", AvrOptions(), 30720),
         ("mega2560", AvrOptions(), 253952),
         ("nano", AvrOptions(boot_size=512), 32256),
+        ("mini", AvrOptions(), 28672),
     ],
 )
 def test_the_writable_flash_is_boards_txts_maximum_size(chip: str, options: AvrOptions, largest: int):
@@ -165,6 +166,22 @@ def test_the_writable_flash_is_boards_txts_maximum_size(chip: str, options: AvrO
     assert part.identity.writable.size == largest
     assert part.identity.writable.size % ARDUINO.hash_block == 0
     assert ARDUINO.hash_block % ARDUINO.erase_block == 0
+
+
+@pytest.mark.parametrize(
+    ("chip", "boot_size", "reserved"), [("uno", None, 2048), ("mini", None, 4096), ("uno", 512, 512)]
+)
+def test_a_loader_with_57600_baud_is_the_old_one_of_2_kib_unless_somebody_knows_better(
+    chip: str, boot_size: int | None, reserved: int
+):
+    link = Link("/dev/null", 115200, 57600, chip=chip, options=AvrOptions(boot_size=boot_size))
+    assert ARDUINO.open(link, print)._part.identity.reserved == reserved
+
+
+@pytest.mark.parametrize(("chip", "size"), [("uno", 8192), ("uno", 1536), ("mega2560", 512)])
+def test_a_boot_section_that_no_fuses_choose_is_refused(chip: str, size: int):
+    with pytest.raises(DeviceError, match=f"no boot section of {size} bytes"):
+        ARDUINO.open(Link("/dev/null", 1, 1, chip=chip, options=AvrOptions(boot_size=size)), print)
 
 
 def test_nothing_that_touches_the_boot_section_reaches_avrdude(lab: Lab):
