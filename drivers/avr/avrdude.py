@@ -1,4 +1,4 @@
-"""Running avrdude: its command line, its time limits, its progress, its words.
+"""Running avrdude: its command line, its time limits, its progress, its words (7.1's; 8's differ in case and number).
 
 avrdude 7.1 takes 56 s to give up on a silent line, and may never end when it is out of sync: the limits are ours, and
 it is ended as soon as it complains of the line. Its own tries can not help, since only the bridge presses RESET; and a
@@ -23,10 +23,17 @@ from drivers.base import DeviceError, Log, PhaseTimeout, Progress
 READY_LIMIT_S = 8.0  # from avrdude's start to the boot loader's first answer; usually 0.5 s
 _POLL_S = 0.2
 _BAR = re.compile(r"^(?P<what>\w+) \| (?P<marks>#*)")
-_NOISE = re.compile(r'ioctl\("TIOCM\w+"\)|^avrdude done')  # a pseudo-terminal has no modem lines
+_NOISE = re.compile(r'ioctl\("TIOCM\w+"\)|^avrdude done', re.IGNORECASE)  # a pseudo-terminal has no modem lines
 _MARKS = 50  # of a whole bar
-_LINE_LOST = re.compile(r"not in sync|out of sync|not responding|did not respond|protocol expects|timeout|timed out")
-_READY = "initialized and ready to accept instructions"
+_LINE_LOST = re.compile(
+    r"not in sync|out of sync|not responding|did not respond|protocol expects|timeout|timed out", re.IGNORECASE
+)
+# 8.0 no longer says that the device is initialised: what it says of the first thing that it does there tells as much.
+_READY = re.compile(
+    r"initialized and ready to accept|signature|^(?:avrdude: )?(?:processing|reading|writing|verifying)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DONE = re.compile(r"^avrdude done", re.IGNORECASE | re.MULTILINE)
 
 
 class AvrdudeFailed(Exception):
@@ -101,7 +108,12 @@ class Output:
     @property
     def is_ready(self) -> bool:
         """Whether the boot loader has answered."""
-        return _READY in self.text
+        return _READY.search(self.text) is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it came to its own end. With an option that it does not know, it explains the others: status 0."""
+        return _DONE.search(self.text) is not None
 
 
 def run(command: Sequence[str], bridge: Bridge, job: Job, output: Output) -> None:
@@ -117,20 +129,23 @@ def run(command: Sequence[str], bridge: Bridge, job: Job, output: Output) -> Non
         process.stderr.close()
     if bridge.error is not None:
         raise bridge.error
-    if process.returncode:
-        raise AvrdudeFailed(output.text) if output.is_ready else NoSync(output.text)
+    if process.returncode and not output.is_ready:
+        raise NoSync(output.text)
+    if process.returncode or not output.is_done:
+        raise AvrdudeFailed(output.text)
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """In a locale of its own: its system errors are to be understood. It inherits ignored signals of a worker, so that
-    a Ctrl-C at the terminal does not cut a write. It is killed with this process: avrdude 7.1 reads a terminal that has
-    gone again and again, for ever.
+    """In a locale of its own: its system errors are to be understood. Without a home: what somebody has told the parts
+    and programmers to be, in a configuration file there, holds for that person alone. It inherits ignored signals of a
+    worker, so that a Ctrl-C at the terminal does not cut a write. It is killed with this process: avrdude 7.1 reads a
+    terminal that has gone again and again, for ever.
     """
     program, *arguments = command
     path = shutil.which(program)
     if path is None:
         raise DeviceError(
-            f"{program} is not installed", advice="Install it: sudo apt-get install avrdude (7.0 or later)."
+            f"{program} is not installed", advice="Install it: sudo apt-get install avrdude (7.1 or later)."
         )
     guard = shutil.which("setpriv")  # of util-linux: prctl(PR_SET_PDEATHSIG), which a fork beside threads can not call
     return subprocess.Popen(
@@ -138,7 +153,7 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C"},
+        env={**os.environ, "LC_ALL": "C", "HOME": "", "XDG_CONFIG_HOME": ""},
     )
 
 

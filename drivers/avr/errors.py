@@ -1,6 +1,6 @@
 """avrdude's, pyserial's and the system's errors, translated once into the drivers' family.
 
-avrdude has one exit status for every failure (1), so its words decide (7.1; 6.x prefixes them with the function).
+avrdude has one exit status for every failure (1), so its words decide (7.1; 8 begins them with a capital letter).
 The first match counts, from the most telling to the least: a failed verification ends with "unable to …" too.
 """
 
@@ -34,8 +34,9 @@ _BY_TEXT: tuple[tuple[str, type[DeviceError]], ...] = (
     (r".*(?:unable|failed) to read.*|.*read operation .*failed.*", ConnectionLost),
 )
 
-_PREFIX = re.compile(r"^avrdude(?:\.exe)?(?: \w+)*: |^avrdude (?:OS )?(?:error|warning): ")
-_SIGNATURE = re.compile(r"device signature = 0x([0-9a-f]{6})")
+_PREFIX = re.compile(r"^avrdude(?:\.exe)?(?: \w+)*: |^(?:avrdude )?(?:OS )?(?:error|warning): ", re.IGNORECASE)
+_SIGNATURE = re.compile(r"device signature = (?:0x)?((?:[0-9a-f]{2} ?){3})", re.IGNORECASE)
+_OPTION_UNKNOWN = re.compile(r"(?:invalid|illegal|unrecognized) option")
 _HARMLESS = re.compile(r'ioctl\("TIOCM\w+"\)')  # our pty has no modem lines
 
 
@@ -43,12 +44,14 @@ def from_output(output: str, doing: str) -> DeviceError:
     """The error that avrdude's output tells of; `doing` says what was being done, for the message."""
     lines = [_PREFIX.sub("", line.strip()) for line in re.split(r"[\r\n]+", output)]
     lines = [line for line in lines if line and not _HARMLESS.search(line)]
+    if _OPTION_UNKNOWN.search(output):
+        return DeviceError(f"{doing}: this avrdude is too old", advice="Install avrdude 7.1 or later.")
     for pattern, kind in _BY_TEXT:
         for line in lines:
             found = re.search(pattern, line, re.IGNORECASE)
             if found:
                 return kind(f"{doing}: {found[0].strip()}")
-    last = next((line for line in reversed(lines) if "avrdude done" not in line), "it said nothing")
+    last = next((line for line in reversed(lines) if "avrdude done" not in line.lower()), "it said nothing")
     return DeviceError(f"{doing}: avrdude failed: {last}")
 
 
@@ -60,4 +63,4 @@ def from_exception(error: Exception, doing: str) -> DeviceError:
 def signature(output: str) -> str | None:
     """The chip's signature, in hex, where avrdude named it."""
     found = _SIGNATURE.search(output)
-    return found[1] if found else None
+    return found[1].replace(" ", "").lower() if found else None

@@ -442,6 +442,62 @@ def test_avrdude_that_is_not_installed_is_named_with_what_installs_it(lab: Lab, 
     assert "sudo apt-get install avrdude" in raised.value.advice
 
 
+def install_avrdude(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This one is found before Debian's."""
+    (folder / "avrdude").write_text(f"#!/bin/bash\n{script}\n")
+    (folder / "avrdude").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+# Stock avrdude's words, made into those of 8.0: capital letters, no name before them, and not a word of a board that is
+# ready and of the right signature.
+AS_8_SPEAKS = r"""
+exec /usr/bin/avrdude "$@" 2> >(exec sed -u >&2 -e '/initialized and ready/d' -e '/= 0x1e950f/d' \
+    -e 's/= 0x\(..\)\(..\)\(..\) (.*/= \U\1 \2 \3 (ATmega168)/' -e 's/^avrdude \(error\|warning\|OS error\): /\u\1: /' \
+    -e 's/^avrdude: \(.\)/\u\1/' -e 's/^avrdude done/Avrdude done/')
+"""
+
+
+def test_an_avrdude_of_8_is_understood(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    install_avrdude(tmp_path, AS_8_SPEAKS, monkeypatch)
+    session = lab.session()
+    session.connect()
+    session.write([Segment(0, NEW)], ignore)
+    assert session.holds(Segment(0, NEW))
+    assert not [line for line in lab.lines if "initialized" in line or "avrdude" in line]
+    frozen = lab.session("frozen", "uno")
+    frozen.connect()
+    lab.lines.clear()
+    with pytest.raises(VerificationFailed, match="mismatch"):
+        frozen.write([Segment(0, NEW)], ignore)
+    assert sum(line.startswith("Writing |") for line in lab.lines) == 1, "it is no silent board: written once"
+    lab.bench.set_faults("uno8", [WrongChip(fault="wrong-chip", chip="atmega168")])
+    with pytest.raises(WrongBoard, match=r"1e9406 \(atmega168\)"):
+        lab.session("uno8", "uno").connect()
+
+
+def test_an_avrdude_that_only_explains_its_options_has_done_nothing(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """That is how it ends, with status 0, when it does not know one of ours: -A came with 7.1."""
+    install_avrdude(tmp_path, 'exec /usr/bin/avrdude -Z "$@"', monkeypatch)
+    with pytest.raises(DeviceError, match="too old") as raised:
+        lab.session().connect()
+    assert "7.1" in raised.value.advice
+
+
+def test_what_somebody_has_made_of_the_parts_at_home_is_not_used(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Such a file makes an avrdude take another chip for this one, as the web advises."""
+    part = 'part parent "m328p" id = "m328p"; signature = 0x1e 0x94 0x06; ;\n'
+    (tmp_path / ".avrduderc").write_text(part)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lab.bench.set_faults("uno8", [WrongChip(fault="wrong-chip", chip="atmega168")])
+    with pytest.raises(WrongBoard, match="1e9406"):
+        lab.session("uno8", "uno").connect()
+
+
 def children() -> set[int]:
     listed = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     return {int(pid) for file in listed for pid in file.read_text().split()}
