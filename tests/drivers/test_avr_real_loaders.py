@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from drivers.avr import ARDUINO, AvrSession
-from drivers.base import Link, Segment
+from drivers.base import ConnectionLost, Link, Segment
 from tests.drivers.avr import simulated
 from tests.drivers.avr.tools import avrdude, compile_sketch, contents_of
 
 UNO, MEGA = "atmega328p", "atmega2560"
+OLD_SIZE, NEW_SIZE, CUT_AT = 0x700, 0x800, 0x400
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,8 @@ def ignore(_done: int, _total: int) -> None:
     pass
 
 
-def opened(pty: str, chip: str) -> AvrSession:
-    return ARDUINO.open(Link(pty, 115200, 115200, chip=chip), lambda _line: None)
+def opened(pty: str, chip: str, baud: int = 115200) -> AvrSession:
+    return ARDUINO.open(Link(pty, 115200, baud, chip=chip), lambda _line: None)
 
 
 def said(session: AvrSession, wanted: bytes) -> bytes:
@@ -36,27 +37,45 @@ def said(session: AvrSession, wanted: bytes) -> bytes:
     return heard
 
 
-def test_optiboots_own_code_is_identified_written_and_verified_and_the_sketch_runs(tools, tmp_path: Path):
-    simulator, loader = tools
+@pytest.mark.parametrize(("loader", "chip", "baud"), [("optiboot", "uno", 115200), ("atmegaboot", "nano", 57600)])
+def test_a_loaders_own_code_is_written_verified_and_has_its_old_firmware_back_after_a_power_cut(
+    tools, tmp_path: Path, loader: str, chip: str, baud: int
+):
+    simulator, optiboot = tools
+    old = contents_of(compile_sketch(tmp_path, UNO, "kiln 4.5.5 ready")).ljust(OLD_SIZE, b"\x55")
+    new = contents_of(compile_sketch(tmp_path, UNO, "kiln 4.5.6 ready")).ljust(NEW_SIZE, b"\xaa")
     flash = tmp_path / "flash.bin"
-    flash.write_bytes(simulated.flash_with(loader, 0x8000))
-    boot = flash.read_bytes()[0x7E00:]
-    sketch = compile_sketch(tmp_path, UNO, "kiln 4.5.6 ready")
-    segments = ARDUINO.parse(sketch.name, sketch.read_bytes(), None)
-    with simulated.running(simulator, UNO, 0x7E00, flash) as board:
-        session = opened(board.pty, "uno")
-        assert session.connect().chip == UNO
-        assert not session.holds(segments[0])
+    flash.write_bytes(simulated.flash_with(optiboot if loader == "optiboot" else simulated.ATMEGABOOT, 0x8000, old))
+    before = flash.read_bytes()
+    with simulated.running(simulator, UNO, 0x7E00 if loader == "optiboot" else 0x7800, flash, CUT_AT) as board:
+        session = opened(board.pty, chip, baud)
+        boot = session.connect().writable.end
+        with pytest.raises(ConnectionLost):
+            session.write([Segment(0, new)], ignore)
         session.connect()
-        session.write(segments, ignore)
-        assert session.holds(segments[0])
+        session.write([Segment(0, before[:NEW_SIZE])], ignore)
+        assert session.holds(Segment(0, old))
+        session.reset()
+        assert said(session, b"ready\r\n") == b"kiln 4.5.5 ready\r\n"
+        session.connect()
+        session.write([Segment(0, new)], ignore)
         session.reset()
         assert said(session, b"ready\r\n") == b"kiln 4.5.6 ready\r\n"
         session.write_console(b"echo")
         assert said(session, b"echo") == b"echo"
         session.close()
-    assert flash.read_bytes().startswith(contents_of(sketch))
-    assert flash.read_bytes()[0x7E00:] == boot
+    assert flash.read_bytes() == new + before[NEW_SIZE:]
+    assert before[boot - 1] == 0xFF != before[boot], "there the boot loader begins"
+
+
+def test_all_of_an_unos_flash_is_read_with_its_boot_section(tools, tmp_path: Path):
+    simulator, loader = tools
+    flash = tmp_path / "flash.bin"
+    flash.write_bytes(simulated.flash_with(loader, 0x8000, bytes(range(256)) * 100))
+    with simulated.running(simulator, UNO, 0x7E00, flash) as board:
+        session = opened(board.pty, "uno")
+        assert session.read(session.connect().flash, ignore) == flash.read_bytes()
+        session.close()
 
 
 def test_the_megas_own_code_erases_its_first_page_whichever_is_written(tools, tmp_path: Path):

@@ -1,4 +1,6 @@
-"""The real boot loaders, on a simulated CPU: Optiboot compiled from Debian's arduino-core-avr, and its Mega binary."""
+"""The real boot loaders, on a simulated CPU: Optiboot compiled from Debian's arduino-core-avr, and its binaries of the
+Mega's and of the old Nano's.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from tests.drivers.avr.tools import run
 
 _LOADERS = Path("/usr/share/arduino/hardware/arduino/avr/bootloaders")
 MEGA_LOADER = _LOADERS / "stk500v2" / "stk500boot_v2_mega2560.hex"
+ATMEGABOOT = _LOADERS / "atmega" / "ATmegaBOOT_168_atmega328.hex"
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ def flash_with(loader: Path, size: int, application: bytes = b"") -> bytes:
 
 
 @contextmanager
-def running(program: Path, mcu: str, boot: int, flash: Path) -> Iterator[Simulated]:
-    """Ended at the end of the context, with its flash written back."""
-    command = [str(program), mcu, hex(boot), str(flash)]
+def running(program: Path, mcu: str, boot: int, flash: Path, cut_at: int = 0) -> Iterator[Simulated]:
+    """Ended at the end of the context, with its flash written back. The power is cut once, when `cut_at` is written."""
+    command = [str(program), mcu, hex(boot), str(flash), *([hex(cut_at)] if cut_at else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

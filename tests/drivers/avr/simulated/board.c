@@ -1,8 +1,9 @@
 /* A boot loader's own code on a simulated AVR (simavr), with UART0 on a pty: opening the pty resets the chip.
  *
- *     board MCU BOOT_ADDRESS FLASH_FILE
+ *     board MCU BOOT_ADDRESS FLASH_FILE [CUT_AT]
  *
- * prints the pty's name. FLASH_FILE holds all of the flash, and does again after SIGTERM. Runs no faster than the chip.
+ * prints the pty's name. FLASH_FILE holds all of the flash, and does again after SIGTERM. The power is cut for a moment
+ * when the flash at CUT_AT changes for the first time. Runs no faster than the chip.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -85,7 +86,7 @@ static int look_at_pty(int *is_open) {
 }
 
 int main(int argc, char **argv) {
-    avr_t *avr = argc == 4 ? avr_make_mcu_by_name(argv[1]) : NULL;
+    avr_t *avr = argc == 4 || argc == 5 ? avr_make_mcu_by_name(argv[1]) : NULL;
     if (!avr)
         return 2;
     avr_init(avr);
@@ -96,6 +97,8 @@ int main(int argc, char **argv) {
         return 3;
     avr->codeend = avr->flashend;
     avr->reset_pc = boot;
+    uint32_t cut_at = argc == 5 ? strtoul(argv[4], NULL, 0) : 0;
+    uint8_t before = avr->flash[cut_at];
 
     int slave, is_open = 0;
     char name[100];
@@ -115,8 +118,10 @@ int main(int argc, char **argv) {
     double start = now();
     avr_cycle_count_t first = avr->cycle;
     while (!ended) {
-        if (look_at_pty(&is_open)) {
-            reset(avr, boot, EXTRF);
+        int is_pressed = look_at_pty(&is_open), is_cut = cut_at && avr->flash[cut_at] != before;
+        if (is_pressed || is_cut) {
+            cut_at = is_cut ? 0 : cut_at;
+            reset(avr, boot, is_pressed ? EXTRF : PORF);
             start = now();
             first = avr->cycle;
         }
