@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import drivers
-from drivers.avr import ARDUINO, AvrOptions, AvrSession
+from drivers.avr import ARDUINO, AvrOptions
 from drivers.avr import errors as avr_errors
 from drivers.base import (
     BadImage,
@@ -49,37 +49,11 @@ from drivers.virtual.spec import (
     WrongMd5,
 )
 from harness.deadline import limit
+from tests.drivers.avr.lab import Lab, console, ignore
 from tests.drivers.avr.tools import compile_sketch, contents_of
 
 NEW = firmware.build("demo", "1.2.0")
 ALL_OF_AN_UNO = Region(0, 0x8000)
-
-
-def ignore(_done: int, _total: int) -> None:
-    pass
-
-
-class Lab:
-    """A bench of each kind of board; `session` opens one's port."""
-
-    def __init__(self, bench: Bench, state: Path) -> None:
-        self.bench = bench
-        self.state = state
-        self.lines: list[str] = []
-        self._opened: list[AvrSession] = []
-
-    def session(self, board: str = "uno", chip: str = "", *, face: str = "pty", **more: object) -> AvrSession:
-        port = getattr(self.bench.boards[board], face)
-        link = Link(port, 115200, 115200, chip=chip or board.rstrip("0123456789"), **more)
-        self._opened.append(ARDUINO.open(link, self.lines.append))
-        return self._opened[-1]
-
-    def flash(self, board: str = "uno") -> bytes:
-        return (self.state / board / "flash.bin").read_bytes()
-
-    def close(self) -> None:
-        for session in self._opened:
-            session.close()
 
 
 @pytest.fixture(scope="module")
@@ -104,15 +78,6 @@ def lab(bench: tuple[Bench, Path]) -> Iterator[Lab]:
     lab = Lab(*bench)
     yield lab
     lab.close()
-    for board in lab.bench.boards:
-        lab.bench.set_faults(board, [])
-
-
-def console(session: AvrSession, wanted: bytes, within_s: float = 6) -> bytes:
-    said, end = b"", time.monotonic() + within_s
-    while wanted not in said and time.monotonic() < end:
-        said += session.read_console(0.2)
-    return said
 
 
 @pytest.mark.parametrize(("board", "face"), [("uno", "url"), ("uno8", "pty"), ("nano", "pty"), ("mega", "url")])
@@ -214,11 +179,11 @@ def test_a_full_backup_is_put_back_to_the_last_byte_and_the_boot_section_left_al
 
 
 def test_what_was_read_is_kept_until_the_flash_changes(lab: Lab):
-    session = lab.session()
+    session = lab.session("uno")
     session.connect()
     session.read(Region(0, 512), ignore)
     runs = sum("initialized" in line for line in lab.lines)
-    assert session.read(Region(512, 512), ignore) == lab.flash()[512:1024]
+    assert session.read(Region(512, 512), ignore) == lab.flash("uno")[512:1024]
     assert not session.holds(Segment(0, b"\x00" * 64))
     assert sum("initialized" in line for line in lab.lines) == runs
     session.write([Segment(512, b"\x42" * 512)], ignore)
@@ -226,14 +191,14 @@ def test_what_was_read_is_kept_until_the_flash_changes(lab: Lab):
 
 
 def test_a_read_beyond_the_flash_is_an_error_never_a_short_read(lab: Lab):
-    session = lab.session()
+    session = lab.session("uno")
     session.connect()
     with pytest.raises(DeviceError, match="ends at 0x8000"):
         session.read(Region(0x7F00, 0x200), ignore)
 
 
 def test_progress_grows_to_the_total(lab: Lab):
-    session = lab.session()
+    session = lab.session("uno")
     session.connect()
     seen: list[tuple[int, int]] = []
     session.write([Segment(0, NEW), Segment(0x4000, b"\x01" * 4096)], lambda *step: seen.append(step))
@@ -244,7 +209,7 @@ def test_progress_grows_to_the_total(lab: Lab):
 
 
 def test_holds_tells_right_from_wrong_by_reading_back(lab: Lab):
-    session = lab.session()
+    session = lab.session("uno")
     session.connect()
     session.write([Segment(0, NEW)], ignore)
     assert session.holds(Segment(0, NEW))
@@ -275,7 +240,7 @@ def test_where_the_megas_boot_loader_never_erases_nothing_is_changed(lab: Lab):
 
 def test_a_silent_board_is_a_lost_connection_in_time_and_its_port_is_free_afterwards(lab: Lab):
     lab.bench.set_faults("uno", [SilentLine(fault="silent")])
-    session = lab.session(face="url")
+    session = lab.session("uno", face="url")
     begun = time.monotonic()
     with pytest.raises(ConnectionLost, match="does not answer"):
         session.connect()
@@ -372,13 +337,13 @@ def test_a_power_loss_in_the_middle_of_a_write_is_an_error_and_the_old_contents_
 
 def test_bit_errors_end_as_errors_never_as_wrong_bytes(lab: Lab):
     """STK500v1 has no checksums: what is read is read twice."""
-    session = lab.session()
+    session = lab.session("uno")
     session.connect()
     lab.bench.set_faults("uno", [BitErrors(fault="bit-errors", rate=0.0001, times=1)])
     with pytest.raises((VerificationFailed, ConnectionLost)):
         session.read(ALL_OF_AN_UNO, ignore)
     session.connect()
-    assert session.read(ALL_OF_AN_UNO, ignore) == lab.flash()
+    assert session.read(ALL_OF_AN_UNO, ignore) == lab.flash("uno")
 
 
 def test_flash_that_does_not_take_what_is_written_fails_verification(lab: Lab):
@@ -392,15 +357,15 @@ def test_flash_that_does_not_take_what_is_written_fails_verification(lab: Lab):
 
 
 def test_slow_erases_are_waited_for(lab: Lab):
-    session = lab.session()
+    session = lab.session("uno")
     session.connect()
     lab.bench.set_faults("uno", [SlowErase(fault="slow-erase", seconds=1.5, times=2)])
     session.write([Segment(0, NEW)], ignore)
-    assert lab.flash().startswith(NEW)
+    assert lab.flash("uno").startswith(NEW)
 
 
 def test_firmware_that_crashes_on_this_board_never_comes_to_its_banner(lab: Lab):
-    session = lab.session()
+    session = lab.session("uno")
     session.connect()
     session.write([Segment(0, firmware.build("demo", "1.3.0"))], ignore)
     lab.bench.set_faults("uno", [Panics(fault="panics", versions=("1.3.0",))])
@@ -411,7 +376,7 @@ def test_firmware_that_crashes_on_this_board_never_comes_to_its_banner(lab: Lab)
 
 
 def test_the_console_is_heard_and_spoken_to(lab: Lab):
-    session = lab.session(face="url")
+    session = lab.session("uno", face="url")
     session.connect()
     session.write([Segment(0, NEW)], ignore)
     session.reset()
@@ -432,13 +397,13 @@ def test_a_port_that_is_not_there_says_so(tmp_path: Path):
 
 def test_a_port_that_another_program_has_open_says_so(lab: Lab):
     with serial.Serial(lab.bench.boards["uno"].pty, exclusive=True), pytest.raises(PortUnavailable, match="lock"):
-        lab.session().connect()
+        lab.session("uno").connect()
 
 
 def test_avrdude_that_is_not_installed_is_named_with_what_installs_it(lab: Lab, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(DeviceError, match="avrdude is not installed") as raised:
-        lab.session().connect()
+        lab.session("uno").connect()
     assert "sudo apt-get install avrdude" in raised.value.advice
 
 
@@ -460,7 +425,7 @@ exec /usr/bin/avrdude "$@" 2> >(exec sed -u >&2 -e '/initialized and ready/d' -e
 
 def test_an_avrdude_of_8_is_understood(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     install_avrdude(tmp_path, AS_8_SPEAKS, monkeypatch)
-    session = lab.session()
+    session = lab.session("uno")
     session.connect()
     session.write([Segment(0, NEW)], ignore)
     assert session.holds(Segment(0, NEW))
@@ -482,7 +447,7 @@ def test_an_avrdude_that_only_explains_its_options_has_done_nothing(
     """That is how it ends, with status 0, when it does not know one of ours: -A came with 7.1."""
     install_avrdude(tmp_path, 'exec /usr/bin/avrdude -Z "$@"', monkeypatch)
     with pytest.raises(DeviceError, match="too old") as raised:
-        lab.session().connect()
+        lab.session("uno").connect()
     assert "7.1" in raised.value.advice
 
 
@@ -546,7 +511,7 @@ def test_avrdude_ends_with_the_process_that_started_it(tmp_path: Path):
 
 
 def test_a_boot_loader_has_one_rate(lab: Lab):
-    session = lab.session()
+    session = lab.session("uno")
     assert session.flash_baudrate == 115200
     assert not session.slow_down()
     assert not session.revert(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from drivers.avr import ARDUINO, AvrSession
 from drivers.base import ConnectionLost, Link, Segment
 from tests.drivers.avr import simulated
+from tests.drivers.avr.lab import console, ignore
 from tests.drivers.avr.tools import avrdude, compile_sketch, contents_of
 
 UNO, MEGA = "atmega328p", "atmega2560"
@@ -22,19 +22,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return simulated.build_simulator(folder), simulated.build_optiboot(folder)
 
 
-def ignore(_done: int, _total: int) -> None:
-    pass
-
-
 def opened(pty: str, chip: str, baud: int = 115200) -> AvrSession:
     return ARDUINO.open(Link(pty, 115200, baud, chip=chip), lambda _line: None)
-
-
-def said(session: AvrSession, wanted: bytes) -> bytes:
-    heard, end = b"", time.monotonic() + 10
-    while wanted not in heard and time.monotonic() < end:
-        heard += session.read_console(0.2)
-    return heard
 
 
 @pytest.mark.parametrize(("loader", "chip", "baud"), [("optiboot", "uno", 115200), ("atmegaboot", "nano", 57600)])
@@ -56,13 +45,13 @@ def test_a_loaders_own_code_is_written_verified_and_has_its_old_firmware_back_af
         session.write([Segment(0, before[:NEW_SIZE])], ignore)
         assert session.holds(Segment(0, old))
         session.reset()
-        assert said(session, b"ready\r\n") == b"kiln 4.5.5 ready\r\n"
+        assert console(session, b"ready\r\n") == b"kiln 4.5.5 ready\r\n"
         session.connect()
         session.write([Segment(0, new)], ignore)
         session.reset()
-        assert said(session, b"ready\r\n") == b"kiln 4.5.6 ready\r\n"
+        assert console(session, b"ready\r\n") == b"kiln 4.5.6 ready\r\n"
         session.write_console(b"echo")
-        assert said(session, b"echo") == b"echo"
+        assert console(session, b"echo") == b"echo"
         session.close()
     assert flash.read_bytes() == new + before[NEW_SIZE:]
     assert before[boot - 1] == 0xFF != before[boot], "there the boot loader begins"
@@ -103,5 +92,5 @@ def test_the_megas_own_code_is_identified_and_compared(tools, tmp_path: Path):
         assert session.holds(Segment(0, sketch))
         assert not session.holds(Segment(0x10, b"\x00" * 16))
         session.reset()
-        assert said(session, b"ready\r\n") == b"loom 7.8.9 ready\r\n"
+        assert console(session, b"ready\r\n") == b"loom 7.8.9 ready\r\n"
         session.close()

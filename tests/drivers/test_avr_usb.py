@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import serial
 
-from drivers.avr import ARDUINO, AvrSession
+from drivers.avr import ARDUINO
 from drivers.avr import files as avr_files
 from drivers.avr.usb_place import UsbPlace
 from drivers.base import (
@@ -40,35 +40,10 @@ from drivers.virtual.spec import (
     WrongChip,
     WrongMd5,
 )
+from tests.drivers.avr.lab import Lab, console, ignore
 
 BOOT = 0x7000
 NEW = firmware.build("demo", "1.2.0")
-
-
-def ignore(_done: int, _total: int) -> None:
-    pass
-
-
-class Lab:
-    def __init__(self, bench: Bench, state: Path) -> None:
-        self.bench = bench
-        self.state = state
-        self.lines: list[str] = []
-        self._opened: list[AvrSession] = []
-
-    def session(self, board: str, face: str = "pty", patience_s: float = 20) -> AvrSession:
-        link = Link(
-            getattr(self.bench.boards[board], face), 115200, 115200, chip="leonardo", connect_timeout_s=patience_s
-        )
-        self._opened.append(ARDUINO.open(link, self.lines.append))
-        return self._opened[-1]
-
-    def flash(self, board: str) -> bytes:
-        return (self.state / board / "flash.bin").read_bytes()
-
-    def close(self) -> None:
-        for session in self._opened:
-            session.close()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +51,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Pat
     state = tmp_path_factory.mktemp("bench")
     boards = tuple(
         BoardSpec(board_id=name, chip="leonardo", options=options)
-        for name, options in (("one", {}), ("two", {}), ("three", {}), ("frozen", {"lock_bits": 0x2B}))
+        for name, options in (("leonardo1", {}), ("leonardo2", {}), ("leonardo3", {}), ("frozen", {"lock_bits": 0x2B}))
     )
     with Bench.start(BenchSpec(state=state, boards=boards)) as running:
         yield running, state
@@ -87,33 +62,24 @@ def lab(bench: tuple[Bench, Path]) -> Iterator[Lab]:
     lab = Lab(*bench)
     yield lab
     lab.close()
-    for board in lab.bench.boards:
-        lab.bench.set_faults(board, [])
-
-
-def console(session: AvrSession, wanted: bytes, within_s: float = 6) -> bytes:
-    said, end = b"", time.monotonic() + within_s
-    while wanted not in said and time.monotonic() < end:
-        said += session.read_console(0.2)
-    return said
 
 
 @pytest.mark.parametrize("face", ["url", "pty"])
 def test_a_leonardo_is_identified_saved_written_verified_and_started_and_put_back(lab: Lab, face: str):
-    session = lab.session("one", face)
+    session = lab.session("leonardo1", face=face)
     identity = session.connect()
     assert ARDUINO.matches("Arduino Leonardo", identity)
     assert ARDUINO.matches("micro", identity)
     assert identity.writable.size == 28672
-    before = lab.flash("one")
+    before = lab.flash("leonardo1")
     assert session.read(identity.flash, ignore) == before
     new = firmware.build("demo", f"4.5.{len(face)}", 9000)
     steps: list[tuple[int, int]] = []
     session.write([Segment(0, new)], lambda *step: steps.append(step))
     assert steps == sorted(steps)
     assert steps[-1] == (len(new), len(new))
-    assert lab.flash("one").startswith(new)
-    assert lab.flash("one")[BOOT:] == before[BOOT:]
+    assert lab.flash("leonardo1").startswith(new)
+    assert lab.flash("leonardo1")[BOOT:] == before[BOOT:]
     assert session.holds(Segment(0, new))
     assert not session.holds(Segment(0, before[:512]))
     session.reset()
@@ -122,11 +88,11 @@ def test_a_leonardo_is_identified_saved_written_verified_and_started_and_put_bac
     assert f"4.5.{len(face)}\r\n".encode() in console(session, b"\r\n")
     session.connect()
     session.write([Segment(0, before[:BOOT], "backup")], ignore)
-    assert lab.flash("one") == before
+    assert lab.flash("leonardo1") == before
 
 
 def test_a_reset_of_a_running_application_starts_it_anew(lab: Lab):
-    session = lab.session("two", "url")
+    session = lab.session("leonardo2", face="url")
     session.reset()
     assert b" ready\r\n" in console(session, b"ready\r\n")
     session.reset()
@@ -134,80 +100,80 @@ def test_a_reset_of_a_running_application_starts_it_anew(lab: Lab):
 
 
 def test_nothing_that_touches_the_boot_section_reaches_avrdude(lab: Lab):
-    session = lab.session("two")
+    session = lab.session("leonardo2")
     session.connect()
-    before = lab.flash("two")
+    before = lab.flash("leonardo2")
     with pytest.raises(BadImage, match="begins at 0x7000 and must not be written"):
         session.write([Segment(BOOT - 1, b"\x11\x22")], ignore)
-    assert lab.flash("two") == before
+    assert lab.flash("leonardo2") == before
 
 
 def test_a_board_in_its_boot_loader_needs_no_touch(lab: Lab):
-    with serial.serial_for_url(lab.bench.boards["two"].url, 1200) as port:
+    with serial.serial_for_url(lab.bench.boards["leonardo2"].url, 1200) as port:
         port.dtr = False
     time.sleep(0.3)
-    assert lab.session("two").connect().chip == "atmega32u4"
+    assert lab.session("leonardo2").connect().chip == "atmega32u4"
 
 
 def test_a_line_that_drops_in_a_block_leaves_a_boot_loader_that_is_found_again(lab: Lab):
-    session = lab.session("three", "url")
+    session = lab.session("leonardo3", face="url")
     session.connect()
-    before = lab.flash("three")
-    lab.bench.set_faults("three", [LineDrop(fault="line-drop", after_bytes=1500, times=2)])
+    before = lab.flash("leonardo3")
+    lab.bench.set_faults("leonardo3", [LineDrop(fault="line-drop", after_bytes=1500, times=2)])
     with pytest.raises(ConnectionLost):
         session.write([Segment(0, NEW)], ignore)
-    assert lab.flash("three")[:128] == b"\xff" * 128, "it would start half of an application"
+    assert lab.flash("leonardo3")[:128] == b"\xff" * 128, "it would start half of an application"
     with pytest.raises(ConnectionLost, match="connect first"):
         session.holds(Segment(0, NEW))
-    lab.bench.set_faults("three", [])
+    lab.bench.set_faults("leonardo3", [])
     session.connect()
     session.write([Segment(0, before[:BOOT])], ignore)
-    assert lab.flash("three") == before
+    assert lab.flash("leonardo3") == before
 
 
 def test_a_power_loss_in_the_middle_of_a_write_is_mended_without_a_hand_at_reset(lab: Lab):
-    session = lab.session("three")
+    session = lab.session("leonardo3")
     session.connect()
-    before = lab.flash("three")
-    lab.bench.set_faults("three", [PowerLoss(fault="power-loss", at_byte=2000, off_s=0.5)])
+    before = lab.flash("leonardo3")
+    lab.bench.set_faults("leonardo3", [PowerLoss(fault="power-loss", at_byte=2000, off_s=0.5)])
     with pytest.raises(DeviceError):
         session.write([Segment(0, NEW)], ignore)
-    assert lab.flash("three") not in (before, NEW + before[len(NEW) :])
+    assert lab.flash("leonardo3") not in (before, NEW + before[len(NEW) :])
     session.connect()
     session.write([Segment(0, before[:BOOT])], ignore)
-    assert lab.flash("three") == before
+    assert lab.flash("leonardo3") == before
 
 
 def test_firmware_that_hangs_never_comes_to_its_banner_and_can_be_replaced(lab: Lab):
-    session = lab.session("two")
+    session = lab.session("leonardo2")
     session.connect()
-    before = lab.flash("two")
-    lab.bench.set_faults("two", [Panics(fault="panics", versions=("1.2.0",))])
+    before = lab.flash("leonardo2")
+    lab.bench.set_faults("leonardo2", [Panics(fault="panics", versions=("1.2.0",))])
     session.write([Segment(0, NEW)], ignore)
     session.reset()
     assert console(session, b"ready", 1.0) == b""
     session.connect()
     session.write([Segment(0, before[:BOOT])], ignore)
-    assert lab.flash("two") == before
+    assert lab.flash("leonardo2") == before
 
 
 def test_a_silent_board_is_a_lost_connection(lab: Lab):
-    lab.bench.set_faults("one", [SilentLine(fault="silent")])
+    lab.bench.set_faults("leonardo1", [SilentLine(fault="silent")])
     with pytest.raises(ConnectionLost):
-        lab.session("one", patience_s=1).connect()
+        lab.session("leonardo1", connect_timeout_s=1).connect()
 
 
 def test_a_board_that_ignores_its_touch_is_a_lost_connection_and_one_that_does_once_is_touched_again(lab: Lab):
-    lab.bench.set_faults("two", [StuckInApp(fault="stuck-in-app", times=1)])
-    assert lab.session("two").connect().chip == "atmega32u4"
-    lab.bench.set_faults("one", [StuckInApp(fault="stuck-in-app")])
+    lab.bench.set_faults("leonardo2", [StuckInApp(fault="stuck-in-app", times=1)])
+    assert lab.session("leonardo2").connect().chip == "atmega32u4"
+    lab.bench.set_faults("leonardo1", [StuckInApp(fault="stuck-in-app")])
     with pytest.raises(ConnectionLost):
-        lab.session("one", "pty", patience_s=1).connect()
+        lab.session("leonardo1", connect_timeout_s=1).connect()
 
 
 def test_another_chip_is_never_written(lab: Lab):
-    lab.bench.set_faults("one", [WrongChip(fault="wrong-chip", chip="atmega16u4")])
-    session = lab.session("one")
+    lab.bench.set_faults("leonardo1", [WrongChip(fault="wrong-chip", chip="atmega16u4")])
+    session = lab.session("leonardo1")
     with pytest.raises(WrongBoard, match="1e9488"):
         session.connect()
     with pytest.raises(ConnectionLost, match="connect first"):
@@ -215,16 +181,16 @@ def test_another_chip_is_never_written(lab: Lab):
 
 
 def test_bit_errors_end_as_errors_never_as_wrong_bytes(lab: Lab):
-    session = lab.session("two")
-    lab.bench.set_faults("two", [BitErrors(fault="bit-errors", rate=0.0001, times=1)])
+    session = lab.session("leonardo2")
+    lab.bench.set_faults("leonardo2", [BitErrors(fault="bit-errors", rate=0.0001, times=1)])
     with suppress(VerificationFailed, ConnectionLost, WrongBoard):
         session.connect()
     identity = session.connect()
-    assert session.read(identity.flash, ignore) == lab.flash("two")
+    assert session.read(identity.flash, ignore) == lab.flash("leonardo2")
 
 
 def test_flash_that_does_not_take_what_is_written_fails_verification(lab: Lab):
-    session = lab.session("frozen")
+    session = lab.session("frozen", "leonardo")
     session.connect()
     before = lab.flash("frozen")
     with pytest.raises(VerificationFailed, match="mismatch"):
@@ -233,24 +199,24 @@ def test_flash_that_does_not_take_what_is_written_fails_verification(lab: Lab):
 
 
 def test_slow_erases_are_waited_for(lab: Lab):
-    session = lab.session("two")
+    session = lab.session("leonardo2")
     session.connect()
-    lab.bench.set_faults("two", [SlowErase(fault="slow-erase", seconds=1.0, times=1)])
+    lab.bench.set_faults("leonardo2", [SlowErase(fault="slow-erase", seconds=1.0, times=1)])
     session.write([Segment(0x4000, b"\x42" * 512)], ignore)
-    assert session.read(Region(0x4000, 512), ignore) == b"\x42" * 512 == lab.flash("two")[0x4000:0x4200]
+    assert session.read(Region(0x4000, 512), ignore) == b"\x42" * 512 == lab.flash("leonardo2")[0x4000:0x4200]
 
 
 @pytest.mark.parametrize("fault", [WrongMd5(fault="wrong-md5"), WrongChip(fault="wrong-chip", chip="uno")])
 def test_a_fault_that_it_can_not_have_is_refused_by_name(lab: Lab, fault: object):
     with pytest.raises(Exception, match=r"wrong-md5|another kind of port"):
-        lab.bench.set_faults("one", [fault])
+        lab.bench.set_faults("leonardo1", [fault])
 
 
 def test_a_port_that_is_not_there_or_in_use_says_so(lab: Lab, tmp_path: Path):
     with pytest.raises(PortUnavailable, match="ttyACM7"):
         ARDUINO.open(Link(str(tmp_path / "ttyACM7"), 115200, 115200, chip="micro"), print).connect()
-    with serial.Serial(lab.bench.boards["one"].pty, exclusive=True), pytest.raises(PortUnavailable, match="lock"):
-        lab.session("one", "pty").connect()
+    with serial.Serial(lab.bench.boards["leonardo1"].pty, exclusive=True), pytest.raises(PortUnavailable, match="lock"):
+        lab.session("leonardo1").connect()
 
 
 def test_the_first_page_is_erased_first_and_written_last():
