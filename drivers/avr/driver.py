@@ -288,22 +288,27 @@ class AvrSession:
     def _failure(self, output: str, doing: str) -> DeviceError:
         error = avr_errors.from_output(output, doing)
         found = avr_errors.signature(output)
-        if isinstance(error, WrongBoard) and found is not None:
-            part = avr_parts.by_signature(found)
-            return WrongBoard(
-                f"the chip's signature is {found} ({part.chip if part else 'unknown'}), "
-                f"that of an {self._part.chip} is {self._part.signature}"
-            )
-        return error
+        return self._wrong(found) if isinstance(error, WrongBoard) and found is not None else error
+
+    def _wrong(self, found: str) -> WrongBoard:
+        part = avr_parts.by_signature(found)
+        return WrongBoard(
+            f"the chip's signature is {found} ({part.chip if part else 'unknown'}), "
+            f"that of an {self._part.chip} is {self._part.signature}"
+        )
 
     def _run_once(self, job: Job, progress: Progress) -> None:
         self._starts = False
         self._port.enter_loader(self._link.flash_baudrate)
         with Bridge(self._port, _WAKE[self._part.programmer]) as bridge:
             command = job.arguments(self._part, self._part.programmer, bridge.path, self._link.flash_baudrate)
-            avrdude.run(command, bridge, job, Output(job, self._log, progress))
+            output = Output(job, self._log, progress)
+            avrdude.run(command, bridge, job, output)
         self._port.left_loader()
         self._starts = True
+        found = avr_errors.signature(output.text)
+        if found not in (None, self._part.signature):  # as whoever has changed its avrdude.conf wants it
+            raise self._wrong(found)
 
     @contextmanager
     def _hex_file(self, contents: Mapping[int, bytes]) -> Iterator[Path]:

@@ -25,7 +25,7 @@ _SYNCS_OF_AVRDUDE = 3
 _AVRDUDE_SPEAKS_WITHIN_S = 3.0
 ADVICE = (
     "Check the board's power and cable, that DTR resets it, its `chip` (a Mega speaks another protocol), and "
-    "flash_baudrate: 57600 for Nanos with the old boot loader."
+    "flash_baudrate: 57600 for Nanos with the old boot loader, 19200 for an ATmega168."
 )
 _ALL = 1 << 16  # bytes; more than a tool says before it is answered
 _FIRST_OF_AVR109 = b"\x1bS"

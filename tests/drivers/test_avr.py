@@ -451,15 +451,18 @@ def test_an_avrdude_that_only_explains_its_options_has_done_nothing(
     assert "7.1" in raised.value.advice
 
 
-def test_what_somebody_has_made_of_the_parts_at_home_is_not_used(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("whose", ["a person's", "the system's"])
+def test_an_avrdude_that_was_told_to_take_another_chip_for_this_one_does_not_decide(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
 ):
-    """Such a file makes an avrdude take another chip for this one, as the web advises."""
-    part = 'part parent "m328p" id = "m328p"; signature = 0x1e 0x94 0x06; ;\n'
-    (tmp_path / ".avrduderc").write_text(part)
+    """In one of its configuration files, as the web advises for chips that it does not know."""
+    file = tmp_path / ".avrduderc"
+    file.write_text('part parent "m328p" id = "m328p"; signature = 0x1e 0x94 0x06; ;\n')
     monkeypatch.setenv("HOME", str(tmp_path))
+    if whose == "the system's":
+        install_avrdude(tmp_path, f'exec /usr/bin/avrdude -C +{file} "$@"', monkeypatch)
     lab.bench.set_faults("uno8", [WrongChip(fault="wrong-chip", chip="atmega168")])
-    with pytest.raises(WrongBoard, match="1e9406"):
+    with pytest.raises(WrongBoard, match=r"1e9406 \(atmega168\), that of an atmega328p is 1e950f"):
         lab.session("uno8", "uno").connect()
 
 
