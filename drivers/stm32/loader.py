@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import serial
 
+from drivers.base import Log
 from drivers.stm32 import protocol
-from drivers.stm32.protocol import Abilities, BadAnswer, Command, NoAnswer
+from drivers.stm32.protocol import Abilities, BadAnswer, Command, NoAnswer, Refused
 
 _ANSWER_S = 2.0  # the boot loader answers within milliseconds; USB adapters and networks take the rest
 _READINGS = 4  # of the same bytes, at most
+_SENDINGS = 3  # of the same command, at most
+_SETTLED_S = 0.1  # by then, what follows a NACK has come through an adapter or a network
 _ERASED = 0xFF
 _QUIET_S = 0.03  # nothing follows the ACK of a boot loader, while an application that prints a "y" (0x79) goes on
 
-Trace = Callable[[str], None]
+_T = TypeVar("_T")
 
 
 class Loader:
     """The boot loader at the far end of a port that is open, at 8E1."""
 
-    def __init__(self, port: serial.Serial, trace: Trace | None = None) -> None:
+    def __init__(self, port: serial.Serial, log: Log, *, traces: bool = False) -> None:
         self._port = port
-        self._trace = trace
+        self._log = log
+        self._traces = traces
         self.abilities = Abilities(0, frozenset())
 
     def sync(self, timeout_s: float) -> bool:
@@ -57,6 +62,9 @@ class Loader:
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes, 1 to 256."""
+        return self._accepted(lambda: self._read(address, size))
+
+    def _read(self, address: int, size: int) -> bytes:
         self._command(Command.READ_MEMORY)
         self._exchange(protocol.address_frame(address), f"the address {address:#010x} for reading")
         self._exchange(protocol.length_frame(size), f"to read {size} bytes at {address:#010x}")
@@ -83,6 +91,9 @@ class Loader:
 
     def write(self, address: int, data: bytes) -> None:
         """Program up to 256 bytes, a multiple of 4, into erased flash."""
+        self._accepted(lambda: self._write(address, data))
+
+    def _write(self, address: int, data: bytes) -> None:
         self._command(Command.WRITE_MEMORY)
         self._exchange(protocol.address_frame(address), f"the address {address:#010x} for writing")
         self._exchange(protocol.data_frame(data), f"to write {len(data)} bytes at {address:#010x}")
@@ -102,11 +113,14 @@ class Loader:
         return Command.EXTENDED_ERASE in self.abilities.commands
 
     def erase(self, pages: Sequence[int], timeout_s: float) -> None:
-        """Erase pages or sectors by their numbers, with the one of the two commands that this boot loader has."""
+        """Erase pages or sectors by their numbers, with the one of the two commands that this boot loader has.
+
+        The list of pages is sent once: nobody knows what a boot loader has erased before it answers with NACK.
+        """
         code, frame = Command.ERASE, protocol.erase_frame
         if self._is_extended:
             code, frame = Command.EXTENDED_ERASE, protocol.extended_erase_frame
-        self._command(code)
+        self._begin(code)
         self._exchange(frame(pages), f"to erase pages {pages[0]} to {pages[-1]}", timeout_s)
 
     def go(self, address: int, before_last_byte: Callable[[], None]) -> None:
@@ -114,7 +128,7 @@ class Loader:
 
         It runs as soon as the frame is complete: what has to be ready for its first words is made so before.
         """
-        self._command(Command.GO)
+        self._begin(Command.GO)
         frame = protocol.address_frame(address)
         self._send(frame[:-1])
         before_last_byte()
@@ -122,11 +136,37 @@ class Loader:
 
     def _counted(self, code: Command) -> bytes:
         """An answer that says how long it is: the count of its bytes less one, the bytes, an ACK."""
-        self._command(code)
+        self._begin(code)
         count = self._receive(1)[0] + 1
         body = self._receive(count)
         self._expect_ack(f"the end of {code.name}", _ANSWER_S)
         return body
+
+    def _accepted(self, exchange: Callable[[], _T]) -> _T:
+        """Do what can be done again after a NACK: that says that a frame was discarded, and that the boot loader waits
+        for a command (AN2662, 2.5, "Communication safety"; AN3155, the flow charts of section 3).
+
+        More than the NACK comes from a boot loader that took a part of a frame for all of it, and the rest for
+        commands; only a reset brings that back into step.
+        """
+        refusals: list[str] = []
+        while True:
+            try:
+                result = exchange()
+            except Refused as refused:
+                if self._receive_up_to(1, _SETTLED_S):
+                    raise BadAnswer(f"{refused}, and is out of step") from refused
+                refusals.append(str(refused))
+                if len(refusals) == _SENDINGS:
+                    raise
+            else:
+                break
+        for refusal in refusals:
+            self._log(f"{refusal}: noise on the line; sent again")
+        return result
+
+    def _begin(self, code: Command) -> None:
+        self._accepted(lambda: self._command(code))
 
     def _command(self, code: Command) -> None:
         self._send(protocol.command(code))
@@ -154,11 +194,11 @@ class Loader:
     def _receive_up_to(self, size: int, timeout_s: float) -> bytes:
         self._port.timeout = timeout_s
         data = bytes(self._port.read(size))
-        if self._trace and data:
-            self._trace(f"< {data.hex(' ')}")
+        if self._traces and data:
+            self._log(f"< {data.hex(' ')}")
         return data
 
     def _send(self, data: bytes) -> None:
-        if self._trace:
-            self._trace(f"> {data.hex(' ')}")
+        if self._traces:
+            self._log(f"> {data.hex(' ')}")
         self._port.write(data)

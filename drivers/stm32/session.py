@@ -117,7 +117,7 @@ class Stm32Session:
         )
 
     def _loader_on(self, port: serial.Serial) -> Loader:
-        return Loader(port, self._log if self._link.trace else None)
+        return Loader(port, self._log, traces=self._link.trace)
 
     @staticmethod
     def _introduces_itself(loader: Loader) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -392,6 +393,53 @@ def test_bit_errors_end_as_errors_that_are_worth_another_try(lab: Lab):
     session.connect()
     session.write([Segment(BASE, IMAGE)], ignore)
     assert lab.flash("stm32f103")[: len(IMAGE)] == IMAGE
+
+
+def one_bit(at_byte: int) -> BitErrors:
+    """One bit flips in the byte of this number, from now on: the gap to the first error on this board's wire, and that
+    it is the lowest bit, follow from its name (`Faults`, docs/bench.md).
+    """
+    rate = 1 - (1 - random.Random("stm32f103").random()) ** (1 / (at_byte - 0.5))
+    return BitErrors(fault="bit-errors", rate=rate, times=1)
+
+
+ONE_PAGE = Segment(BASE, IMAGE[:0x400])  # 43 BC, ACK, 3 bytes, ACK: erased; 31 CE, ACK, 5 bytes, ACK, 258 bytes, …
+
+
+@pytest.mark.parametrize(
+    ("at_byte", "what"),
+    [
+        (1, "ERASE"),
+        (9, "WRITE_MEMORY"),
+        (12, "the address 0x08000000 for writing"),
+        (100, "to write 256 bytes at 0x08000000"),
+    ],
+)
+def test_a_frame_that_noise_has_spoilt_is_sent_again(lab: Lab, at_byte: int, what: str):
+    session = lab.open("stm32f103")
+    session.connect()
+    lab.bench.set_faults("stm32f103", [one_bit(at_byte)])
+    session.write([ONE_PAGE], ignore)
+    assert lab.flash("stm32f103")[:0x400] == ONE_PAGE.data
+    assert [line for line in lab.lines if "sent again" in line] == [
+        f"the boot loader refuses {what}: noise on the line; sent again"
+    ]
+
+
+@pytest.mark.parametrize(("at_byte", "error"), [(5, FlashFailed), (17, ConnectionLost)], ids=["pages", "count of data"])
+def test_what_may_have_begun_or_is_out_of_step_ends_the_attempt(lab: Lab, at_byte: int, error: type[DeviceError]):
+    """A list of pages; a count that is one too low: the checksum is left over, and the first byte of each command."""
+    session = lab.open("stm32f103")
+    session.connect()
+    before = lab.flash("stm32f103")
+    lab.bench.set_faults("stm32f103", [one_bit(at_byte)])
+    with pytest.raises(error, match="the boot loader refuses") as raised:
+        session.write([ONE_PAGE], ignore)
+    assert raised.value.retryable
+    assert lab.flash("stm32f103")[0x400:] == before[0x400:]
+    session.connect()
+    session.write([ONE_PAGE], ignore)
+    assert lab.flash("stm32f103")[:0x400] == ONE_PAGE.data
 
 
 @pytest.mark.parametrize("face", FACES)

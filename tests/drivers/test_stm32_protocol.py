@@ -20,13 +20,16 @@ ACK, NACK, BUSY = b"\x79", b"\x1f", b"\x76"
 
 
 class ScriptedPort:
-    """A port at whose far end somebody says a given text, whatever he is told."""
+    """A port at whose far end somebody says given texts, whatever he is told: the next one when he is told more after
+    the end of one.
+    """
 
     baudrate = 115200
     timeout: float | None = None
 
-    def __init__(self, text: bytes) -> None:
-        self._text = text
+    def __init__(self, *texts: bytes) -> None:
+        self._text = b""
+        self._texts = list(texts)
         self.sent = b""
 
     def read(self, size: int) -> bytes:
@@ -35,13 +38,19 @@ class ScriptedPort:
 
     def write(self, data: bytes) -> None:
         self.sent += data
+        if not self._text and self._texts:
+            self._text = self._texts.pop(0)
 
     def reset_input_buffer(self) -> None:
         """Nothing of the text has come yet."""
 
 
-def loader(text: bytes) -> Loader:
-    return Loader(ScriptedPort(text))  # type: ignore[arg-type]
+def loader(*texts: bytes) -> Loader:
+    return on(ScriptedPort(*texts))
+
+
+def on(port: ScriptedPort, lines: list[str] | None = None) -> Loader:
+    return Loader(port, [].append if lines is None else lines.append)  # type: ignore[arg-type]
 
 
 GET = ACK + b"\x0b\x22\x00\x01\x02\x11\x21\x31\x43\x63\x73\x82\x92" + ACK
@@ -84,7 +93,7 @@ def test_the_answer_to_get_names_version_and_commands():
 def test_the_erase_command_is_the_one_that_the_boot_loader_has():
     for code, frame in ((0x43, b"\x43\xbc\x00\x05\x05"), (0x44, b"\x44\xbb\x00\x00\x00\x05\x05")):
         port = ScriptedPort(GET.replace(b"\x43", bytes([code])) + ACK * 2)
-        client = Loader(port)  # type: ignore[arg-type]
+        client = on(port)
         client.get()
         port.sent = b""
         client.erase([5], 1.0)
@@ -94,7 +103,7 @@ def test_the_erase_command_is_the_one_that_the_boot_loader_has():
 def test_busy_is_waited_out():
     loader(ACK * 2 + BUSY * 3 + ACK).write(0x08000000, b"data")
     with pytest.raises(Refused):
-        loader(ACK * 2 + BUSY + NACK).write(0x08000000, b"data")
+        loader(*[ACK * 2 + BUSY + NACK] * 3).write(0x08000000, b"data")
     with pytest.raises(NoAnswer):
         loader(ACK * 2 + BUSY).write(0x08000000, b"data")
 
@@ -129,11 +138,65 @@ def test_a_product_id_that_noise_has_changed_is_no_other_chip():
 
 def test_a_refused_command_is_told_from_a_refused_address():
     with pytest.raises(Refused) as raised:
-        loader(NACK).read(0x08000000, 4)
+        loader(*[NACK] * 3).read(0x08000000, 4)
     assert raised.value.at_command
     with pytest.raises(Refused) as raised:
-        loader(ACK + NACK).read(0x08000000, 4)
+        loader(*[ACK + NACK] * 3).read(0x08000000, 4)
     assert not raised.value.at_command
+
+
+READ = b"\x11\xee" + b"\x08\x00\x00\x00\x08" + b"\x03\xfc"
+WRITE = b"\x31\xce" + b"\x08\x00\x00\x00\x08" + b"\x03data\x13"
+GONE = b"\x21\xde" + b"\x08\x00\x00\x00\x08"
+
+
+@pytest.mark.parametrize("refused", [[NACK], [ACK + NACK], [ACK * 2 + NACK], [NACK, ACK * 2 + NACK]])
+@pytest.mark.parametrize("does", ["read", "write"])
+def test_what_is_refused_is_sent_again_from_its_command_on_and_told(refused: list[bytes], does: str):
+    port, lines = ScriptedPort(*refused, ACK * 3 + b"data" * (does == "read")), list[str]()
+    if does == "read":
+        assert on(port, lines).read(0x08000000, 4) == b"data"
+    else:
+        on(port, lines).write(0x08000000, b"data")
+    frames = READ if does == "read" else WRITE
+    parts = (frames[:2], frames[:7], frames)
+    assert port.sent == b"".join(parts[answer.count(ACK)] for answer in refused) + frames
+    assert len(lines) == len(refused)
+    assert all("sent again" in line for line in lines)
+
+
+@pytest.mark.parametrize("does", ["read", "write"])
+def test_what_is_refused_each_time_is_sent_three_times(does: str):
+    port, lines = ScriptedPort(*[ACK * 2 + NACK] * 9), list[str]()
+    with pytest.raises(Refused):
+        on(port, lines).read(0x08000000, 4) if does == "read" else on(port, lines).write(0x08000000, b"data")
+    assert port.sent == (READ if does == "read" else WRITE) * 3
+    assert lines == []
+
+
+def test_an_erase_and_a_start_are_sent_again_only_while_nothing_can_have_begun():
+    erase, list_of_one = b"\x43\xbc", b"\x00\x05\x05"
+    for answers, sent in (
+        ([NACK, ACK * 2], erase * 2 + list_of_one),
+        ([ACK + NACK, ACK * 2], erase + list_of_one),
+    ):
+        port = ScriptedPort(*answers)
+        with contextlib.suppress(Refused):
+            on(port).erase([5], 1.0)
+        assert port.sent == sent
+    for answers, sent in (([NACK, ACK * 2], GONE[:2] + GONE), ([ACK + NACK, ACK * 2], GONE)):
+        port = ScriptedPort(*answers)
+        with contextlib.suppress(Refused):
+            on(port).go(0x08000000, lambda: None)
+        assert port.sent == sent
+
+
+def test_a_boot_loader_that_goes_on_after_its_nack_is_out_of_step_and_told_nothing_more():
+    """It took the rest of a frame for commands, and refuses each of them."""
+    port = ScriptedPort(ACK * 2 + NACK * 3, ACK * 3)
+    with pytest.raises(BadAnswer, match="to write 4 bytes at 0x08000000, and is out of step"):
+        on(port).write(0x08000000, b"data")
+    assert port.sent == WRITE
 
 
 @pytest.mark.parametrize(
