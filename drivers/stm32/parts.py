@@ -37,6 +37,21 @@ _G_L4 = Signature(_words(0x1FFF7590), 0x1FFF75E0)  # RM0444, 38; RM0440, 48; RM0
 
 
 @dataclass(frozen=True)
+class Cells:
+    """How a flash takes data, in bytes."""
+
+    erased: int = 0xFF  # what each byte is after an erase
+    chunk: int = 256  # of one write at most
+    unit: int = 8  # of which each write is a multiple: a double word with its ECC on G0, G4, L4 and WL
+
+
+_FLASH = Cells()
+# No flash but EEPROM cells: an erase leaves zeros (RM0367, 3.7.7 NOTZEROERR). Their boot loaders take 128 bytes
+# (stm32loader, DATA_TRANSFER_SIZE), and program half-pages: of a second write to one, nothing arrives.
+_EEPROM = Cells(erased=0x00, chunk=128, unit=64)
+
+
+@dataclass(frozen=True)
 class Switch:
     """An option bit that changes the sectors: `layout` holds while the bit has this value."""
 
@@ -44,7 +59,7 @@ class Switch:
     bit: int
     value: bool
     layout: Layout
-    largest: int  # bytes of flash up to which it matters; larger parts have that layout anyway or never
+    largest: int  # bytes of flash up to which this bit matters
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,6 @@ class Part:
 
     product_id: int
     name: str  # as exactly as the id tells
-    family: str
     lines: tuple[str, ...]  # of marketing names, as they begin
     largest_flash: int  # bytes; what is taken where the size register can not be read
     layout: Layout
@@ -61,7 +75,8 @@ class Part:
     protection_unit: int = 4 * _K  # bytes at least that one write protection bit or page covers
     large_layout: Layout | None = None  # from `large_from` bytes on
     large_from: int = 0
-    switch: Switch | None = None
+    switches: tuple[Switch, ...] = ()  # the first that matters for a flash's size; beyond the last there is none
+    cells: Cells = _FLASH
 
     def usual_layout(self, flash_size: int) -> Layout:
         return self.large_layout if self.large_layout and flash_size >= self.large_from else self.layout
@@ -74,27 +89,29 @@ def _paged(
     flash_kib: int,
     page: int,
     signature: Signature,
-    switch: Switch | None = None,
+    *switches: Switch,
 ) -> Part:
     """A part of equal pages. Write protection: 4 KiB a bit on F0, F1, F3 and L0; by single pages on G0, G4, L4, WL."""
     unit = page if signature is _G_L4 else max(page, 4 * _K)
-    family = name[:7]
-    return Part(product_id, name, family, _split(lines), flash_kib * _K, pages(page), signature, unit, switch=switch)
+    return Part(
+        product_id, name, _split(lines), flash_kib * _K, pages(page), signature, unit,
+        switches=switches, cells=_EEPROM if signature is _L0 else _FLASH,
+    )  # fmt: skip
 
 
 def _sectored(
     product_id: int, name: str, lines: str, flash_kib: int, layout: Layout, signature: Signature = _F4
 ) -> Part:
     unit = layout.sizes[0]
-    return Part(product_id, name, name[:7], _split(lines), flash_kib * _K, layout, signature, unit)
+    return Part(product_id, name, _split(lines), flash_kib * _K, layout, signature, unit)
 
 
 def _two_banks(product_id: int, name: str, lines: str) -> Part:
     """F42x and its kin: 2 MiB are two banks of their own, 1 MiB are where the option DB1M says so (RM0090, 3.9.10)."""
     one_mib = Switch(0x1FFFC008, 14, True, SECTORS_16K_DUAL, 1024 * _K)
     return Part(
-        product_id, name, name[:7], _split(lines), 2048 * _K, SECTORS_16K, _F4, 16 * _K,
-        large_layout=SECTORS_16K_DUAL, large_from=2048 * _K, switch=one_mib,
+        product_id, name, _split(lines), 2048 * _K, SECTORS_16K, _F4, 16 * _K,
+        large_layout=SECTORS_16K_DUAL, large_from=2048 * _K, switches=(one_mib,),
     )  # fmt: skip
 
 
@@ -104,7 +121,10 @@ def _split(lines: str) -> tuple[str, ...]:
 
 _F76_BANKS = Switch(0x1FFF0008, 13, False, SECTORS_16K_DUAL, 2048 * _K)  # nDBANK, RM0410, 3.4.2
 _G47_ONE_BANK = Switch(0x1FFF7802, 6, False, pages(4 * _K), 512 * _K)  # DBANK, bit 22 of OPTR, RM0440, 3.4.1
-_L4R_ONE_BANK = Switch(0x1FFF7802, 6, False, pages(8 * _K), 2048 * _K)  # DBANK, RM0432, 3.4.1
+_L4R_ONE_BANK = (  # RM0432, 3.4.1: for devices of 1 MiB "do not care about DBANK", but about DB1M
+    Switch(0x1FFF7802, 5, False, pages(8 * _K), 1024 * _K),
+    Switch(0x1FFF7802, 6, False, pages(8 * _K), 2048 * _K),
+)
 
 _ALL = (
     # F0 (RM0091, RM0360)
@@ -141,8 +161,8 @@ _ALL = (
     # F7 (RM0431, RM0385, RM0410)
     _sectored(0x452, "stm32f72x/73x", "f722 f723 f730 f732 f733", 512, SECTORS_16K, _F72),
     _sectored(0x449, "stm32f74x/75x", "f745 f746 f750 f756", 1024, SECTORS_32K, _F7),
-    Part(0x451, "stm32f76x/77x", "stm32f7", _split("f765 f767 f769 f777 f779"), 2048 * _K, SECTORS_32K, _F7, 16 * _K,
-         switch=_F76_BANKS),
+    Part(0x451, "stm32f76x/77x", _split("f765 f767 f769 f777 f779"), 2048 * _K, SECTORS_32K, _F7, 16 * _K,
+         switches=(_F76_BANKS,)),
     # G0 (RM0444, RM0454)
     _paged(0x466, "stm32g03x/04x", "g030 g031 g041", 64, 2 * _K, _G_L4),
     _paged(0x456, "stm32g05x/06x", "g050 g051 g061", 64, 2 * _K, _G_L4),
@@ -164,7 +184,7 @@ _ALL = (
     _paged(0x415, "stm32l47x/48x", "l471 l475 l476 l485 l486", 1024, 2 * _K, _G_L4),
     _paged(0x461, "stm32l496/4a6", "l496 l4a6", 1024, 2 * _K, _G_L4),
     # stm32flash's table has 2 KiB here; RM0432 says 4 KiB in two banks, 8 KiB in one
-    _paged(0x470, "stm32l4rx/4sx", "l4r5 l4r7 l4r9 l4s5 l4s7 l4s9", 2048, 4 * _K, _G_L4, _L4R_ONE_BANK),
+    _paged(0x470, "stm32l4rx/4sx", "l4r5 l4r7 l4r9 l4s5 l4s7 l4s9", 2048, 4 * _K, _G_L4, *_L4R_ONE_BANK),
     # WL (RM0453, RM0461)
     _paged(0x497, "stm32wle5/wl55", "wle4 wle5 wl54 wl55", 256, 2 * _K, _G_L4),
 )  # fmt: skip

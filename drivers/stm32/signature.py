@@ -48,8 +48,8 @@ def flash_size(register: bytes, largest: int) -> int:
 
 def layout(loader: Loader, part: Part, size: int) -> Layout:
     """How this very chip's flash is cut: some parts have an option for it."""
-    switch = part.switch
-    if switch is None or size > switch.largest:
+    switch = next((switch for switch in part.switches if size <= switch.largest), None)
+    if switch is None:
         return part.usual_layout(size)
     options = _try_read(loader, Region(switch.address, 2))
     if options and bool(struct.unpack("<H", options)[0] >> switch.bit & 1) == switch.value:

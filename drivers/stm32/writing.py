@@ -15,14 +15,11 @@ from contextlib import contextmanager
 
 from drivers.base import BadImage, FlashFailed, Log, Progress, Region, Segment
 from drivers.stm32.loader import Loader
-from drivers.stm32.parts import Part
+from drivers.stm32.parts import Cells, Part
 from drivers.stm32.protocol import MAX_BLOCK, Refused
 from drivers.stm32.sectors import Patch, Sector, patches
 
 _GROUP = 0x4000  # bytes of sectors that are erased with one command; a larger sector is a group of its own
-_CHUNK_L0 = 128  # what the L0's boot loaders take (stm32loader, DATA_TRANSFER_SIZE); half of it is a flash half-page
-_UNIT = 8  # bytes; the largest programming unit (G0, G4, L4, WL: a double word with its ECC)
-_ERASED = 0xFF
 _ERASE_BASE_S = 5.0
 _ERASE_S_PER_BYTE = 8.0 / 0x20000  # F4's 128 KiB take 1 to 4 s by datasheet, at low voltage
 _ERASE_SECTOR_S = 2.5  # pages take 3 to 40 ms by datasheet; stm32flash gives a worn or cold one 5 s
@@ -45,11 +42,11 @@ def write_segments(
         raise BadImage(f"this chip's boot loader can erase no page beyond number {loader.max_page}")
     for group in _groups(touched, loader.max_pages):
         for patch in group:
-            _keep(loader, patch, log)
+            _keep(loader, patch, part.cells, log)
         numbers = [patch.sector.number for patch in group]
         with _flash_refusals():
             loader.erase(numbers, _erase_limit_s(group))
-        for address, data in _chunks(group, _CHUNK_L0 if part.family == "stm32l0" else MAX_BLOCK):
+        for address, data in _chunks(group, part.cells):
             with _flash_refusals():
                 loader.write(address, data)
             check.first_of_unit(address, data)
@@ -70,12 +67,12 @@ def _groups(touched: Sequence[Patch], max_pages: int) -> Iterator[list[Patch]]:
         yield group
 
 
-def _keep(loader: Loader, patch: Patch, log: Log) -> None:
+def _keep(loader: Loader, patch: Patch, cells: Cells, log: Log) -> None:
     """Take over what the write leaves open in a sector."""
     for gap in patch.gaps:
         data = b"".join(loader.read_surely(piece.address, piece.size) for piece in _pieces(gap))
         patch.fill(gap, data)
-        if data.count(_ERASED) != len(data):
+        if data.count(cells.erased) != len(data):
             log(f"sector {patch.sector.number}: {gap.size} bytes at {gap.address:#010x} are kept")
 
 
@@ -89,15 +86,15 @@ def _erase_limit_s(group: Sequence[Patch]) -> float:
     return min(_ERASE_BASE_S + len(group) * _ERASE_SECTOR_S + size * _ERASE_S_PER_BYTE, _ERASE_AT_MOST_S)
 
 
-def _chunks(group: Sequence[Patch], limit: int) -> Iterator[tuple[int, bytes]]:
+def _chunks(group: Sequence[Patch], cells: Cells) -> Iterator[tuple[int, bytes]]:
     """What one command programs each. Erased ends stay erased: programming 0xFF would use up an ECC's one time."""
     for patch in group:
         size = patch.sector.region.size
-        for offset in range(0, size, limit):
-            data = bytes(patch.contents[offset : min(offset + limit, size)])
-            used = len(data.rstrip(bytes([_ERASED])))
+        for offset in range(0, size, cells.chunk):
+            data = bytes(patch.contents[offset : min(offset + cells.chunk, size)])
+            used = len(data.rstrip(bytes([cells.erased])))
             if used:
-                yield patch.sector.address + offset, data[: -(-used // _UNIT) * _UNIT]
+                yield patch.sector.address + offset, data[: -(-used // cells.unit) * cells.unit]
 
 
 @contextmanager

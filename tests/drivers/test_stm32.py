@@ -249,9 +249,7 @@ def test_every_block_of_a_backup_is_made_of_whole_sectors_on_every_part():
     from drivers.stm32.parts import PARTS
 
     for part in PARTS.values():
-        layouts = {part.layout, part.usual_layout(part.largest_flash)} | (
-            {part.switch.layout} if part.switch else set()
-        )
+        layouts = {part.layout, part.usual_layout(part.largest_flash), *(switch.layout for switch in part.switches)}
         for layout in layouts:
             for size in (part.largest_flash, part.largest_flash // 2):
                 sectors = layout.sectors(size)

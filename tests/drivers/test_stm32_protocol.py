@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.base import ConnectionLost, DeviceError, PortPermission, PortUnavailable
+from drivers.base import ConnectionLost, DeviceError, PortPermission, PortUnavailable, Segment
 from drivers.stm32 import protocol, signature
 from drivers.stm32.errors import translate
 from drivers.stm32.loader import Loader
 from drivers.stm32.parts import PARTS
 from drivers.stm32.protocol import BadAnswer, LoaderError, NoAnswer, Refused
+from drivers.stm32.writing import write_segments
 
 ACK, NACK, BUSY = b"\x79", b"\x1f", b"\x76"
 
@@ -277,6 +278,37 @@ def test_the_third_word_of_an_l0s_unique_id_stands_apart():
     memory[0x7C:0x7E] = (192).to_bytes(2, "little")
     found = signature.read(loader((ACK * 3 + bytes(memory)) * 2), PARTS[0x447])
     assert found == signature.Electronic(b"ABCDEFGHIJKL".hex(), 192 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "page"),
+    [
+        (0x200000, 0x00FF, 0x1000),
+        (0x200000, 0x00BF, 0x2000),  # DBANK
+        (0x200000, 0x00DF, 0x1000),
+        (0x100000, 0x00BF, 0x1000),
+        (0x100000, 0x00DF, 0x2000),  # DB1M
+    ],
+)
+def test_the_pages_of_an_l4r_are_as_large_as_the_option_bit_of_its_size_says(size: int, options: int, page: int):
+    said = ACK * 3 + options.to_bytes(2, "little")
+    assert signature.layout(loader(said * 2), PARTS[0x470], size).sizes == (page,)
+
+
+def test_an_l0_is_erased_to_zeros_and_written_by_half_pages():
+    """What an image has as 0xFF at its end must be programmed there, and no half-page gets a second write."""
+    part, page = PARTS[0x417], bytes(range(1, 0x40)) + b"\xff" * 0x41
+    tail = b"tail" + bytes(0x7C)
+    image = [Segment(0x08000000, page + bytes(0x80)), Segment(0x08000100, tail)]
+    erased, written = ACK * 2, ACK * 3
+    held = ACK * 3 + page
+    port = ScriptedPort(erased, *[written, held], written, written)
+    client = on(port)
+    client.abilities = protocol.Abilities(0x31, frozenset({0x44}))
+    write_segments(client, part, part.layout.sectors(0x10000), image, lambda *_: None, [].append)
+    assert port.sent.count(b"\x31\xce") == 2
+    assert protocol.data_frame(page) in port.sent
+    assert protocol.data_frame(tail[:0x40]) in port.sent
 
 
 @pytest.mark.parametrize(("options", "second_bank"), [(b"\xff\x4f", True), (b"\xff\x0f", False)])
