@@ -77,6 +77,7 @@ class Part:
     large_from: int = 0
     switches: tuple[Switch, ...] = ()  # the first that matters for a flash's size; beyond the last there is none
     cells: Cells = _FLASH
+    checks_empty: bool = False  # at power-on: a chip that was blank then starts its boot loader until the next one
 
     def usual_layout(self, flash_size: int) -> Layout:
         return self.large_layout if self.large_layout and flash_size >= self.large_from else self.layout
@@ -95,7 +96,7 @@ def _paged(
     unit = page if signature is _G_L4 else max(page, 4 * _K)
     return Part(
         product_id, name, _split(lines), flash_kib * _K, pages(page), signature, unit,
-        switches=switches, cells=_EEPROM if signature is _L0 else _FLASH,
+        switches=switches, cells=_EEPROM if signature is _L0 else _FLASH, checks_empty=product_id in _CHECK_EMPTY,
     )  # fmt: skip
 
 
@@ -125,6 +126,11 @@ _L4R_ONE_BANK = (  # RM0432, 3.4.1: for devices of 1 MiB "do not care about DBAN
     Switch(0x1FFF7802, 5, False, pages(8 * _K), 1024 * _K),
     Switch(0x1FFF7802, 6, False, pages(8 * _K), 2048 * _K),
 )
+
+# AN2606, table 2: the boot loader's patterns 6, 11 and 13
+_CHECK_EMPTY = frozenset(
+    {0x442, 0x445, 0x456, 0x460, 0x466, 0x467, 0x457, 0x464, 0x435, 0x462, 0x461, 0x470, 0x497}
+)  # F04x/070x6, F09x/030xC, G0, L01x/02x, L4 but L47x, WL
 
 _ALL = (
     # F0 (RM0091, RM0360)

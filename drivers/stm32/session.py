@@ -30,7 +30,6 @@ _KNOCKS_S = (0.1, 0.2, 0.4)  # one after the other: boot loaders listen 10 to 30
 _KNOCK_ANSWER_S = 0.3
 _MANUAL_KNOCK_S = 1.0
 _RATES = (115200, 57600, 38400, 19200, 9600)  # AN2606 promises none above 115200
-_BLANK = b"\xff" * 4  # what an empty flash has in place of a stack pointer
 
 
 class Stm32Session:
@@ -133,7 +132,7 @@ class Stm32Session:
         part = PARTS.get(product_id)
         if part is None:
             raise WrongBoard(f"product id {product_id:#05x} is none that this driver knows")
-        self._refuse_protected(loader)
+        self._look_at_start(loader, part)
         electronic = signature.read(loader, part)
         layout = signature.layout(loader, part, electronic.flash_size)
         self._part, self._sectors = part, layout.sectors(electronic.flash_size)
@@ -145,21 +144,15 @@ class Stm32Session:
             flash_base=FLASH_BASE,
         )
 
-    def _refuse_protected(self, loader: Loader) -> None:
-        """A protected chip answers who it is, and refuses to read (AN3155, 3.4): found before anything is begun.
-
-        Twice, since a command that noise has spoilt is refused in the same way.
-        """
-        for _ in range(2):
-            try:
-                self._was_blank |= loader.read(FLASH_BASE, 4) == _BLANK
-            except Refused as refused:
-                if not refused.at_command:
-                    raise
-                last = refused
-            else:
-                return
-        raise protected() from last
+    def _look_at_start(self, loader: Loader, part: Part) -> None:
+        """A protected chip answers who it is, and refuses to read (AN3155, 3.4): found before anything is begun."""
+        try:
+            self._was_blank |= _is_blank(loader, part)
+        except Refused as refused:
+            if not refused.at_command:
+                raise
+            loader.product_id()  # which a protected chip tells; one that is out of step refuses everything
+            raise protected() from refused
 
     def digest(self, region: Region) -> str:
         raise DeviceError(f"the boot loader can not hash {region.size} bytes; `can_hash` is not declared")
@@ -192,24 +185,27 @@ class Stm32Session:
         size = sum(len(segment.data) for segment in segments)
         with self._translated(f"write {size} bytes"):
             loader = self._loader
-            assert self._part is not None, "a loader is only there with its part"
-            write_segments(loader, self._part, self._sectors, segments, progress, self._log)
+            write_segments(loader, self._known_part, self._sectors, segments, progress, self._log)
 
     def reset(self) -> None:
         with self._translated("reset"):
-            if self._connected is not None and (self._is_taken_for_blank() or not self._adapter.chooses_program):
-                self._start_by_command(self._connected)
+            loader = self._connected
+            if loader is not None and (self._is_taken_for_blank(loader) or not self._adapter.chooses_program):
+                self._start_by_command(loader)
             elif self._adapter.chooses_program:
                 self._reset_by_lines()
             else:
                 self._restart_by_hand()
             self._connected = None
 
-    def _is_taken_for_blank(self) -> bool:
-        """Many parts look only at power-on whether the flash is empty, and go on into the boot loader with every reset
+    def _is_taken_for_blank(self, loader: Loader) -> bool:
+        """Some parts look only at power-on whether the flash is empty, and go on into the boot loader with every reset
         if it was then (RM0444, 3.7.1 EMPTY; RM0360, 2.5; RM0394, 2.6 PEMPTY): firmware that came since needs GO.
+
+        All others are reset: GO leaves firmware that does not set VTOR with the boot loader's interrupt vectors.
         """
-        if not self._was_blank or self._loader.read(FLASH_BASE, 4) == _BLANK:
+        part = self._known_part
+        if not part.checks_empty or not self._was_blank or _is_blank(loader, part):
             return False
         self._log("the chip was blank: power it off and on once, or resets may lead into its boot loader")
         return True
@@ -270,12 +266,22 @@ class Stm32Session:
             raise ConnectionLost("the session has no boot loader to talk to; connect first")
         return self._connected
 
+    @property
+    def _known_part(self) -> Part:
+        assert self._part is not None, "a loader is only there with its part"
+        return self._part
+
     def _translated(self, doing: str) -> AbstractContextManager[None]:
         """The port goes with an error: a lost line leaves it open and dead."""
         return translated(translate, doing, failed=self.close, cut_short=self._forget)
 
     def _forget(self) -> None:
         self._connected = None
+
+
+def _is_blank(loader: Loader, part: Part) -> bool:
+    """Whether the flash has nothing in the place of a stack pointer."""
+    return loader.read(FLASH_BASE, 4) == bytes([part.cells.erased]) * 4
 
 
 def _pieces(region: Region) -> Iterator[Region]:
