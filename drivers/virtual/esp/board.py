@@ -6,7 +6,6 @@ power on, EN high → ROM ─ IO0 low ──→ loader → stub → …
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,8 +19,9 @@ from drivers.virtual.esp.packets import Op, parse
 from drivers.virtual.esp.program import Exit, Jump, Reset, RunFlash
 from drivers.virtual.esp.rom import RomLoader
 from drivers.virtual.esp.stub import Stub, is_stub
-from drivers.virtual.faults import Faults, PowerLost
+from drivers.virtual.faults import Faults
 from drivers.virtual.flash import NorFlash
+from drivers.virtual.power import Power
 from drivers.virtual.spec import Fault, Speed
 from drivers.virtual.timing import Pace
 from drivers.virtual.wire import Wire
@@ -38,12 +38,10 @@ class Board:
         self._cells = NorFlash(flash)
         self.wire = Wire(self._pace, Faults((), board_id))
         self._machine = Machine(chip, mac, self._cells, self.wire, self._pace)
-        self._powered = False
+        self._power = Power(self._begin, self.wire.forget)
         self._enabled = True
         self._io0_low = False
         self._download_strapped = False
-        self._life: asyncio.Task[None] | None = None
-        self._power_return: asyncio.TimerHandle | None = None
         self._auto_reset = AutoReset(lambda enabled, io0_low: self.set_pins(enabled=enabled, io0_low=io0_low))
         self._hand = slip.Decoder()
 
@@ -60,22 +58,17 @@ class Board:
             self._rebuild(chip)
 
     def _rebuild(self, chip: Chip) -> None:
-        powered = self._powered
+        powered = self._power.is_on
         self.set_power(on=False)
         self._machine = Machine(chip, self._mac, self._cells, self.wire, self._pace)
-        if powered:
-            self.set_power(on=True)
+        self.set_power(on=powered)
 
     def set_power(self, *, on: bool) -> None:
         """Connect or cut the supply. RAM is lost, flash is kept as far as it was programmed."""
-        if self._power_return is not None:
-            self._power_return.cancel()
-            self._power_return = None
-        if on == self._powered:
-            return
-        self._powered = on
-        self._stop()
-        if on and self._enabled:
+        self._power.switch(on=on)
+
+    def _begin(self) -> None:
+        if self._enabled:
             self._machine = Machine(self._machine.chip, self._mac, self._cells, self.wire, self._pace)
             self._start(Reason.POWER_ON)
 
@@ -86,11 +79,11 @@ class Board:
             return
         if enabled:
             self._enabled = True
-            if self._powered and self._life is None:
+            if self._power.is_on and self._power.is_idle:
                 self._start(Reason.EXTERNAL)
         elif not self.wire.faults.reset_ignored():
             self._enabled = False
-            self._stop()
+            self._power.stop()
 
     def press(self, *, boot: bool) -> None:
         """Press RESET shortly, with BOOT held down or not."""
@@ -120,32 +113,16 @@ class Board:
         self.set_power(on=False)
         self._cells.close()
 
-    def _stop(self) -> None:
-        if self._life is not None:
-            self._life.cancel()
-            self._life = None
-        self.wire.forget()
-
     def _start(self, reason: Reason) -> None:
         self._download_strapped = self._io0_low
-        self._life = asyncio.get_running_loop().create_task(self._live(reason))
+        self._power.run(lambda: self._live(reason))
 
     async def _live(self, reason: Reason) -> None:
         """Run programs from one reset to the next, until the supply or EN ends it."""
-        try:
-            while True:
-                ended = await self._run_from_reset(reason)
-                await timing.delay(ended.after_s)
-                reason = ended.reason
-        except PowerLost as lost:
-            self._lose_power(lost.off_s)
-
-    def _lose_power(self, off_s: float | None) -> None:
-        self._life = None  # this very task: it ends by itself
-        self.set_power(on=False)
-        if off_s is not None:
-            loop = asyncio.get_running_loop()
-            self._power_return = loop.call_later(off_s, lambda: self.set_power(on=True))
+        while True:
+            ended = await self._run_from_reset(reason)
+            await timing.delay(ended.after_s)
+            reason = ended.reason
 
     async def _run_from_reset(self, reason: Reason) -> Reset:
         machine = self._machine

@@ -7,11 +7,11 @@ power on, NRST high → BOOT0 high → boot loader ─ GO ─→ program
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
-from drivers.virtual.faults import Faults, PowerLost
+from drivers.virtual.faults import Faults
+from drivers.virtual.power import Power
 from drivers.virtual.spec import BoardSpec, Fault
 from drivers.virtual.stm32 import app
 from drivers.virtual.stm32.boot_rom import BootRom
@@ -41,13 +41,11 @@ class Board:
         self.wire = Wire(self._pace, Faults((), spec.board_id))
         self._lines = Lines(wiring, lambda in_reset, boot0: self.set_pins(in_reset=in_reset, boot0=boot0))
         self._machine = self._build(chip, keep=spec.keep)
-        self._powered = False
+        self._power = Power(self._begin, self.wire.forget)
         self._in_reset = False
         self._boot0 = False
         self._in_loader = False
         self._is_empty = False
-        self._life: asyncio.Task[None] | None = None
-        self._power_return: asyncio.TimerHandle | None = None
 
     def _build(self, chip: Chip, *, keep: bool) -> Machine:
         options = OptionBytes(chip, self._flash_path.with_name(f"options-{chip.name}.bin"), keep=keep)
@@ -64,7 +62,7 @@ class Board:
         self.wire.faults = Faults(faults, self._spec.board_id)
         chip = CHIPS[self.wire.faults.chip] if self.wire.faults.chip else self._own_chip
         if chip is not self._machine.chip:
-            powered = self._powered
+            powered = self._power.is_on
             self.set_power(on=False)
             self._machine.memory.cells.close()
             self._machine = self._build(chip, keep=True)
@@ -72,16 +70,11 @@ class Board:
 
     def set_power(self, *, on: bool) -> None:
         """Connect or cut the supply. RAM is lost, flash is kept as far as it was programmed."""
-        if self._power_return is not None:
-            self._power_return.cancel()
-            self._power_return = None
-        if on == self._powered:
-            return
-        self._powered = on
-        self._stop()
-        if on:
-            self._look_at_flash()
-        if on and not self._in_reset:
+        self._power.switch(on=on)
+
+    def _begin(self) -> None:
+        self._look_at_flash()
+        if not self._in_reset:
             memory = self._machine.memory
             self._machine.memory = Memory(self._machine.chip, self._uid, memory.cells, memory.options)
             self._start()
@@ -93,11 +86,11 @@ class Board:
             return
         if not in_reset:
             self._in_reset = False
-            if self._powered and self._life is None:
+            if self._power.is_on and self._power.is_idle:
                 self._start()
         elif not self.wire.faults.reset_ignored():
             self._in_reset = True
-            self._stop()
+            self._power.stop()
 
     def set_lines(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """DTR and RTS, as they are wired."""
@@ -125,12 +118,6 @@ class Board:
         self.set_power(on=False)
         self._machine.memory.cells.close()
 
-    def _stop(self) -> None:
-        if self._life is not None:
-            self._life.cancel()
-            self._life = None
-        self.wire.forget()
-
     def _look_at_flash(self) -> None:
         """What some chips do when they load their option bytes, and never between."""
         self._is_empty = self._machine.chip.checks_empty and self._machine.memory.cells.read(0, 4) == b"\xff" * 4
@@ -140,29 +127,19 @@ class Board:
 
     def _start(self) -> None:
         self._sample_boot0()
-        self._life = asyncio.get_running_loop().create_task(self._live())
+        self._power.run(self._live)
 
     async def _live(self) -> None:
         """Run programs from one reset to the next, until the supply or NRST ends it."""
-        try:
-            while True:
-                ended = await self._run_from_reset()
-                while isinstance(ended, Jump):
-                    self._in_loader = False
-                    ended = await self._run_program(ended.vectors)
-                if ended.loads_options:
-                    self._look_at_flash()
-                self.wire.forget()
-                self._sample_boot0()
-        except PowerLost as lost:
-            self._lose_power(lost.off_s)
-
-    def _lose_power(self, off_s: float | None) -> None:
-        self._life = None  # this very task: it ends by itself
-        self.set_power(on=False)
-        if off_s is not None:
-            loop = asyncio.get_running_loop()
-            self._power_return = loop.call_later(off_s, lambda: self.set_power(on=True))
+        while True:
+            ended = await self._run_from_reset()
+            while isinstance(ended, Jump):
+                self._in_loader = False
+                ended = await self._run_program(ended.vectors)
+            if ended.loads_options:
+                self._look_at_flash()
+            self.wire.forget()
+            self._sample_boot0()
 
     async def _run_from_reset(self) -> Exit:
         self.wire.autobaud = False
