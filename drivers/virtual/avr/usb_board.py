@@ -72,19 +72,15 @@ class UsbBoard(Board):
     def press_reset(self) -> None:
         """Opening a port resets nothing here."""
 
-    def _restart(self) -> None:
-        self._stop()
-        self._start(external=True)
-
     def _stop_watchdog(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
 
-    def _stop(self) -> None:
+    def _forget(self) -> None:
         self._stop_watchdog()
         self._chip = None
-        super()._stop()
+        super()._forget()
 
     def _make_chip(self) -> Chip:
         self._chip = UsbChip(self._memory, self.wire, self._pace, self._host_listens)

@@ -18,6 +18,7 @@ from drivers.virtual.pico.picoboot import Picoboot
 from drivers.virtual.pico.uf2_loader import Uf2Loader
 from drivers.virtual.pico.usb_device import UsbDevice
 from drivers.virtual.pico.usbip_server import UsbIpServer
+from drivers.virtual.power import Power
 from drivers.virtual.spec import Fault, Speed
 from drivers.virtual.timing import Pace
 
@@ -40,9 +41,8 @@ class PicoBoard:
         self.terminal = Terminal(self.wire, self.touch)
         self.drive = DriveFolder(drive)
         self.usb = UsbIpServer(lambda: self.wire.faults, self._lost_by_usb)
-        self._powered = False
-        self._life: asyncio.Task[None] | None = None
-        self._power_return: asyncio.TimerHandle | None = None
+        self._power = Power(self._begin, self._forget)
+        self._bootsel = False
         self._restarts: asyncio.Future[str] | None = None
         self._in_app = False
 
@@ -51,33 +51,30 @@ class PicoBoard:
         self.wire.faults = Faults(faults, self.board_id)
         chip = CHIPS[self.wire.faults.chip] if self.wire.faults.chip else self._own_chip
         if chip is not self._machine.chip:
-            powered = self._powered
+            powered = self._power.is_on
             self.set_power(on=False)
             self._machine = Machine(chip, self._cells, self.wire, self._pace)
             self.set_power(on=powered)
 
     def set_power(self, *, on: bool) -> None:
         """Connect or cut the supply; flash is kept as far as it was programmed."""
-        if self._power_return is not None:
-            self._power_return.cancel()
-            self._power_return = None
-        if on == self._powered:
-            return
-        self._powered = on
-        if self._life is not None:
-            self._life.cancel()
-            self._life = None
-        self._leave_loader()
-        self.wire.forget()
-        if on:
-            self._machine = Machine(self._machine.chip, self._cells, self.wire, self._pace)
-            self._life = asyncio.get_running_loop().create_task(self._live(_FLASH))
+        self._power.switch(on=on)
 
     def press_bootsel(self) -> None:
         """Hold BOOTSEL while the board is plugged in anew."""
         self.set_power(on=False)
-        self._powered = True
-        self._life = asyncio.get_running_loop().create_task(self._live(_LOADER))
+        self._bootsel = True
+        self.set_power(on=True)
+        self._bootsel = False
+
+    def _begin(self) -> None:
+        into = _LOADER if self._bootsel else _FLASH
+        self._machine = Machine(self._machine.chip, self._cells, self.wire, self._pace)
+        self._power.run(lambda: self._live(into))
+
+    def _forget(self) -> None:
+        self._leave_loader()
+        self.wire.forget()
 
     def touch(self) -> None:
         """The port was closed at 1200 baud: an application that runs obeys."""
@@ -104,18 +101,8 @@ class PicoBoard:
 
     async def _live(self, into: str) -> None:
         """Run programs from one reset to the next, until the supply ends it."""
-        try:
-            while True:
-                into = await self._run(into)
-        except PowerLost as lost:
-            self._lose_power(lost.off_s)
-
-    def _lose_power(self, off_s: float | None) -> None:
-        self._life = None  # this very task: it ends by itself
-        self.set_power(on=False)
-        if off_s is not None:
-            loop = asyncio.get_running_loop()
-            self._power_return = loop.call_later(off_s, lambda: self.set_power(on=True))
+        while True:
+            into = await self._run(into)
 
     def _lost_by_usb(self, lost: PowerLost) -> None:
         if self._restarts is not None and not self._restarts.done():

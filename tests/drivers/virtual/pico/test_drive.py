@@ -201,7 +201,7 @@ def test_power_that_is_lost_leaves_exactly_what_was_programmed(tmp_path: Path, a
         it.set_faults([PowerLoss(fault="power-loss", at_byte=at_byte)])
         write(it.drive.path, uf2(pages_of(app)))
         await eventually(lambda: not has_drive(str(it.drive.path)))
-        assert it._powered is False
+        assert it._power.is_on is False
 
     flash = on_board(tmp_path, "pico", test, contents=OLD)
     whole = -(-at_byte // SECTOR) * SECTOR
