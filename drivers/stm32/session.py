@@ -190,25 +190,33 @@ class Stm32Session:
     def reset(self) -> None:
         with self._translated("reset"):
             loader = self._connected
-            if loader is not None and (self._is_taken_for_blank(loader) or not self._adapter.chooses_program):
+            if loader is not None and not self._adapter.chooses_program:
                 self._start_by_command(loader)
-            elif self._adapter.chooses_program:
-                self._reset_by_lines()
-            else:
+            elif not self._adapter.chooses_program:
                 self._restart_by_hand()
+            elif loader is not None and self._may_be_taken_for_blank(loader):
+                self._reset_what_was_blank()
+            else:
+                self._reset_by_lines()
             self._connected = None
 
-    def _is_taken_for_blank(self, loader: Loader) -> bool:
+    def _may_be_taken_for_blank(self, loader: Loader) -> bool:
         """Some parts look only at power-on whether the flash is empty, and go on into the boot loader with every reset
-        if it was then (RM0444, 3.7.1 EMPTY; RM0360, 2.5; RM0394, 2.6 PEMPTY): firmware that came since needs GO.
-
-        All others are reset: GO leaves firmware that does not set VTOR with the boot loader's interrupt vectors.
+        if it was then (RM0444, 3.7.1 EMPTY; RM0360, 2.5; RM0394, 2.6 PEMPTY).
         """
         part = self._known_part
-        if not part.checks_empty or not self._was_blank or _is_blank(loader, part):
-            return False
-        self._log("the chip was blank: power it off and on once, or resets may lead into its boot loader")
-        return True
+        return part.checks_empty and self._was_blank and not _is_blank(loader, part)
+
+    def _reset_what_was_blank(self) -> None:
+        """By the lines, as always, where that starts the application: some boot loaders have made the chip look again
+        (AN2606, G07x, V11.3). GO is for the others: firmware that does not set VTOR does not survive it.
+        """
+        self._reset_by_lines()
+        loader = self._loader_on(self._adapter.for_loader(self._flash_baud))
+        if self._answers(loader):
+            self._start_by_command(loader)
+        else:
+            self._reset_by_lines()
 
     def _reset_by_lines(self) -> None:
         port = self._adapter.for_console()  # first, so that nothing of the boot output is lost
@@ -221,6 +229,8 @@ class Stm32Session:
         The parity goes before the last byte, so that a slow adapter loses nothing of the boot output: that byte, 0x08,
         and the ACK have an odd number of ones, so that their even parity bit looks as a stop bit does.
         """
+        if self._may_be_taken_for_blank(loader):
+            self._log("the chip was blank: power it off and on once, or resets may lead into its boot loader")
         loader.go(FLASH_BASE, lambda: self._adapter.without_parity(self._flash_baud))
         self._adapter.for_console()
         self._adapter.set_boot0(high=False)

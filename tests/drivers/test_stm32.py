@@ -518,21 +518,45 @@ def test_rates_fall_to_the_lowest_and_no_further(lab: Lab):
     assert session.read(Region(BASE, 64), ignore) == lab.flash("stm32f103")[:64]
 
 
-@pytest.mark.parametrize(("chip", "face"), [("stm32g071", "url"), ("stm32g071", "pty"), ("stm32f103", "url")])
-def test_a_blank_chip_starts_what_was_written_although_it_takes_itself_for_blank(tmp_path: Path, chip: str, face: str):
-    """Which only some do: the others are reset as always, since GO is not as good a start."""
-    (tmp_path / "blank.bin").write_bytes(b"")
-    spec = BoardSpec(board_id="new", chip=chip, factory=tmp_path / "blank.bin")
-    with Bench.start(BenchSpec(state=tmp_path, boards=(spec,))) as bench:
-        lab = Lab(bench, tmp_path)
-        session = lab.open("new", face)
+GO = "> 21 de"
+
+
+@contextlib.contextmanager
+def blank_board(state: Path, chip: str) -> Iterator[Lab]:
+    (state / "blank.bin").write_bytes(b"")
+    spec = BoardSpec(board_id="new", chip=chip, factory=state / "blank.bin")
+    with Bench.start(BenchSpec(state=state, boards=(spec,))) as bench:
+        lab = Lab(bench, state)
+        yield lab
+        lab.close()
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_blank_chip_starts_what_was_written_although_it_takes_itself_for_blank(tmp_path: Path, face: str):
+    with blank_board(tmp_path, "stm32g071") as lab:
+        session = lab.open("new", face, trace=True)
         for _ in range(2):
             session.connect()
             session.write([Segment(BASE, IMAGE)], ignore)
             session.reset()
             assert b"driven 1.2.0 ready" in console_of(session, b"\n")
-        assert any("power it off and on" in line for line in lab.lines) is (chip == "stm32g071")
-        lab.close()
+        assert GO in lab.lines
+        assert any("power it off and on" in line for line in lab.lines)
+
+
+@pytest.mark.parametrize("chip", ["stm32f103", "stm32g071"])
+def test_what_does_not_take_itself_for_blank_any_more_or_never_does_is_reset(tmp_path: Path, chip: str):
+    """GO is not as good a start: vectors and peripherals stay as the boot loader has them."""
+    with blank_board(tmp_path, chip) as lab:
+        session = lab.open("new", "url", trace=True)
+        session.connect()
+        session.write([Segment(BASE, IMAGE)], ignore)
+        for on in (False, True):
+            lab.bench.power("new", on=on)
+        session.connect()
+        session.reset()
+        assert b"driven 1.2.0 ready" in console_of(session, b"\n")
+        assert GO not in lab.lines
 
 
 def test_the_application_is_started_at_its_own_rate(lab: Lab):
