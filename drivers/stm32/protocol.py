@@ -109,7 +109,7 @@ def is_ack(reply: int, what: str, *, at_command: bool = False) -> bool:
     if reply == NACK:
         raise Refused(what, at_command=at_command)
     if reply not in (ACK, BUSY):
-        raise BadAnswer(f"{reply:#04x} is no answer to {what}")
+        raise BadAnswer(f"{reply:#04x} is no answer: {what}")
     return reply == ACK
 
 
