@@ -9,10 +9,12 @@ from drivers.base import Region
 from drivers.stm32.loader import Loader
 from drivers.stm32.parts import Part, Signature
 from drivers.stm32.protocol import Refused
-from drivers.stm32.sectors import Layout
+from drivers.stm32.sectors import FLASH_BASE, Layout
 
 _KIB = 1024
+_WORD = 4
 _ERASED = b"\xff"
+_SIZES_KIB = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 64, 32, 16)  # that there are
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,13 @@ class Electronic:
 
 
 def read(loader: Loader, part: Part) -> Electronic:
-    """Ask the chip. A boot loader that refuses these addresses leaves no unique id, and the family's largest flash."""
+    """Ask the chip. Some boot loaders refuse these addresses (L4, G4): then there is no unique id, and the
+    flash ends where it can not be read any more.
+    """
     memory = {start: _try_read(loader, Region(start, size)) for start, size in _pieces(part.signature)}
     words = [_at(memory, address, 4) for address in part.signature.uid]
-    return Electronic(uid(words), flash_size(_at(memory, part.signature.flash_size, 2), part.largest_flash))
+    register = _at(memory, part.signature.flash_size, 2)
+    return Electronic(uid(words), flash_size(register, part.largest_flash) if register else _readable(loader, part))
 
 
 def uid(words: list[bytes]) -> str:
@@ -40,10 +45,14 @@ def uid(words: list[bytes]) -> str:
 
 def flash_size(register: bytes, largest: int) -> int:
     """The size register's KiB in bytes; what can not be true is answered with the largest. Pure."""
-    if len(register) != 2:
-        return largest
     (kib,) = struct.unpack("<H", register)
     return kib * _KIB if 0 < kib * _KIB <= largest else largest
+
+
+def _readable(loader: Loader, part: Part) -> int:
+    sizes = [kib * _KIB for kib in _SIZES_KIB if kib * _KIB <= part.largest_flash]
+    readable = (size for size in sizes if _try_read(loader, Region(FLASH_BASE + size - _WORD, _WORD)))
+    return next(readable, part.largest_flash)
 
 
 def layout(loader: Loader, part: Part, size: int) -> Layout:
@@ -66,7 +75,9 @@ def _pieces(signature: Signature) -> tuple[tuple[int, int], ...]:
 def _try_read(loader: Loader, region: Region) -> bytes:
     try:
         return loader.read_surely(region.address, region.size)
-    except Refused:
+    except Refused as refused:
+        if refused.at_command:  # which it is to read at all: the two are out of step
+            raise
         return b""
 
 

@@ -253,7 +253,7 @@ def test_no_signature_at_all_breaks_the_identity(text: bytes):
 
 @pytest.mark.parametrize(
     ("register", "size"),
-    [(b"\x40\x00", 0x10000), (b"\xff\xff", 0x20000), (b"\x00\x00", 0x20000), (b"", 0x20000), (b"\x00\x08", 0x20000)],
+    [(b"\x40\x00", 0x10000), (b"\xff\xff", 0x20000), (b"\x00\x00", 0x20000), (b"\x00\x08", 0x20000)],
 )
 def test_a_size_that_can_not_be_true_is_the_largest_of_the_part(register: bytes, size: int):
     assert signature.flash_size(register, 0x20000) == size
@@ -278,6 +278,20 @@ def test_the_third_word_of_an_l0s_unique_id_stands_apart():
     memory[0x7C:0x7E] = (192).to_bytes(2, "little")
     found = signature.read(loader((ACK * 3 + bytes(memory)) * 2), PARTS[0x447])
     assert found == signature.Electronic(b"ABCDEFGHIJKL".hex(), 192 * 1024)
+
+
+def test_where_the_size_register_can_not_be_read_the_flash_ends_where_it_can_not_either():
+    """As on an L4, whose boot loader gives neither away."""
+    refused, word = [ACK + NACK] * 3, ACK * 3 + b"last"
+    found = signature.read(loader(*refused, *refused, *refused, *refused, word, word), PARTS[0x435])
+    assert found == signature.Electronic("", 128 * 1024)
+
+
+def test_a_boot_loader_that_refuses_to_read_at_all_has_not_said_that_it_has_no_signature():
+    with pytest.raises(Refused):
+        signature.read(loader(*[NACK] * 3), PARTS[0x410])
+    with pytest.raises(Refused):
+        signature.layout(loader(*[NACK] * 3), PARTS[0x451], 0x200000)
 
 
 @pytest.mark.parametrize(
