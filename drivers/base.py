@@ -184,6 +184,7 @@ class Capabilities:
     can_hash: bool  # with MD5, over any region, on the board itself
     can_reset: bool
     has_slots: bool = False  # what is written goes beside the running firmware, which stays until the reset
+    can_revert: bool = True  # with slots: a board can be told to run the older firmware again, without an image of it
     can_verify: bool = True  # something proves a write: a digest, reading back, the board's check of what it received
     has_console: bool = True  # what the application prints can be read
     has_serial: bool = True  # the board has a serial number or a MAC, which a batch can expect

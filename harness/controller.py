@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,13 +18,15 @@ from harness.item_reports import ending_in, properties, skipped_report, teardown
 from harness.ledger import LedgerError
 from harness.live import LiveView
 from harness.record import DeviceRecord, Outcome, RunRecord
-from harness.report import json_report, junit
+from harness.report import json_report, junit, words
 from harness.report.html import HtmlReport
 from harness.report.terminal import print_summary
 from harness.run_state import RunState
+from harness.safekeeping import can_not_be_taken_back
 from harness.scheduler import DeviceScheduling
 from harness.steering import Steering
 from harness.stopping import StopRequests
+from harness.store import Store
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -389,7 +391,18 @@ class Controller:
                 if device.left_by
             ),
             *(f"{device_id}: {why}" for device_id, why in self._quarantined.items() if device_id in self._devices()),
+            *self._without_a_way_back(),
         ]
+
+    def _without_a_way_back(self) -> Iterator[str]:
+        plan = self._run.plan
+        store = Store(plan.store_dir)
+        wanted = [device for device in plan.devices if device.rollback and device.backup]
+        if names := [device.device_id for device in wanted if can_not_be_taken_back(device, store)]:
+            yield (
+                f"WARNING: {words.together(names)} can not be taken back: what they run can not be read, "
+                "and no earlier firmware is known; give `previous_firmware`"
+            )
 
     def _devices(self) -> frozenset[str]:
         return frozenset(device.device_id for device in self._run.plan.devices)

@@ -117,9 +117,10 @@ def restore(
 
 def _conclude(request: pytest.FixtureRequest, device: Device, ending: Ending) -> None:
     request.node.user_properties.append((ENDING_PROPERTY, device.end(ending)))
-    if ending.outcome.failed or ending.error:
+    is_to_restore, is_restored = is_restore(request.node.nodeid), ending.outcome is Outcome.RESTORED
+    if ending.outcome.failed or ending.error or (is_to_restore and not is_restored):
         pytest.fail(in_words(device, ending), pytrace=False)
-    if ending.outcome is Outcome.RESTORED and not is_restore(request.node.nodeid):
+    if is_restored and not is_to_restore:
         pytest.skip("the rollout has failed: going on with its restore, which had been cut short")  # no update passed
 
 

@@ -22,7 +22,7 @@ from harness.device import Device, Ending, PhaseNotes, as_device_error, error_re
 from harness.locks import PortLock
 from harness.record import ErrorRecord, Outcome, Phase
 from harness.recovery import Way, why_restored
-from harness.safekeeping import Safekeeper
+from harness.safekeeping import NothingToRestore, Safekeeper
 from harness.store import Backup, Store, StoreError, in_words, restored_in_words, seen_in_words
 
 _RESET_LIMIT_S = 15.0  # for a last reset on the way out; nothing depends on it
@@ -86,12 +86,20 @@ class Procedure:
             self._begin(restoring=True)
             if self._backup is None:
                 return Ending(Outcome.UPDATED, reason="not restored: there is no backup of it")
-            return Ending(Outcome.RESTORED, reason=self._roll_back(self._backup))
+            return self._take_back(self._backup)
         except BaseException as error:  # noqa: BLE001  (as in `run`)
             record = error_record(as_device_error(error), self._phase)
-            if self._phase is Phase.ROLLBACK:
+            if self._phase is not Phase.LOCK:
                 return Ending(Outcome.EMERGENCY, record, f"the rollback failed: {record.message}")
             return Ending(Outcome.UPDATED, record, f"not restored: {record.message}")
+
+    def _take_back(self, backup: Backup) -> Ending:
+        """One of which no earlier firmware is known stays on the new one, by the same proof as after its update."""
+        try:
+            return Ending(Outcome.RESTORED, reason=self._roll_back(backup))
+        except NothingToRestore:
+            self._boot()
+        return Ending(Outcome.UPDATED, reason="not taken back: no earlier firmware of it is known")
 
     def _begin(self, *, restoring: bool = False) -> None:
         self._device.start(self._tools.worker, restoring=restoring)

@@ -9,11 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from drivers import load_driver
 from drivers.base import Segment, Session, VerificationFailed
 from harness import backup as blocks
 from harness.config import BackupScope
 from harness.device import Device
-from harness.store import Backup, BackupSource, Block, Store
+from harness.snapshot import DevicePlan
+from harness.store import Backup, BackupSource, Block, Store, StoreError
+
+
+class NothingToRestore(VerificationFailed):
+    default_advice = "Name the firmware that the boards have as `previous_firmware`: then it can be sent again."
 
 
 class Safekeeper:
@@ -72,11 +78,14 @@ class Safekeeper:
         )
 
     def restore(self, kept: Backup) -> int:
-        """Put it back and verify it as far as the family can; the bytes written. Raises `VerificationFailed`."""
+        """Put it back and verify it as far as the family can; the bytes written.
+
+        Raises `VerificationFailed`, of which `NothingToRestore` says that nothing was written, for want of an image.
+        """
         if self._capabilities.has_slots and self._session.revert(kept.version):
             return 0
         if not kept.blocks:
-            raise VerificationFailed("no slot of the board holds the firmware that it had, and no image of it is known")
+            raise NothingToRestore("no slot of the board holds the firmware that it had, and no image of it is known")
         end = kept.identity.writable.end if kept.identity.flash_size else None
         ours = [block for block in kept.blocks if end is None or block.region.end <= end]
         return blocks.restore(self._session, self._capabilities, ours, self._store, self._device.progress)
@@ -89,6 +98,17 @@ class Safekeeper:
         if not self._capabilities.can_read_back:
             kept = [_block(segment, self._store) for segment in self._device.images]
             self._store.save_last_good(self._backup(BackupSource.LAST_GOOD, kept, self._device.version))
+
+
+def can_not_be_taken_back(device: DevicePlan, store: Store) -> bool:
+    """Whether nothing could be put back, should the new firmware or the rollout fail; as far as can be foreseen."""
+    can = load_driver(device.device_type).capabilities
+    if can.can_read_back or (can.has_slots and can.can_revert) or device.previous is not None:
+        return False
+    try:
+        return store.last_good(device.device_id) is None
+    except StoreError:
+        return True
 
 
 def _block(segment: Segment, store: Store) -> Block:

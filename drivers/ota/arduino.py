@@ -292,7 +292,13 @@ class ArduinoSession(UpdateSession):
 
 
 _CAPABILITIES = Capabilities(
-    can_read_back=False, can_hash=False, can_reset=False, has_slots=True, can_verify=True, has_console=False
+    can_read_back=False,
+    can_hash=False,
+    can_reset=False,
+    has_slots=True,
+    can_revert=False,
+    can_verify=True,
+    has_console=False,
 )
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.

@@ -230,7 +230,13 @@ class _Scaled:
 
 
 _CAPABILITIES = Capabilities(
-    can_read_back=False, can_hash=False, can_reset=False, has_slots=True, can_verify=True, has_console=False
+    can_read_back=False,
+    can_hash=False,
+    can_reset=False,
+    has_slots=True,
+    can_revert=False,
+    can_verify=True,
+    has_console=False,
 )
 # 0x7E0000: the biggest OTA partition of ESPHome's tables (16 MB flash); a board refuses what does not fit its own.
 _DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x7E0000, port=3232)

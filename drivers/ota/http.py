@@ -203,7 +203,13 @@ class HttpSession(UpdateSession):
 
 # can_verify: not with every updater (of the four, two check no digest); where one checks the MD5, `holds` says so.
 _CAPABILITIES = Capabilities(
-    can_read_back=False, can_hash=False, can_reset=False, has_slots=True, can_verify=False, has_console=False
+    can_read_back=False,
+    can_hash=False,
+    can_reset=False,
+    has_slots=True,
+    can_revert=False,
+    can_verify=False,
+    has_console=False,
 )
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.

@@ -59,10 +59,12 @@ def _what_stopped_it(run: RunRecord, counts: Figures) -> str:
 
 
 def _parts(run: RunRecord, counts: Figures) -> list[str]:
+    left = len(rollout.not_restored(run))
     told = {
         "failed": counts.failure,
         "restored": counts.restored,
-        f"on {run.version}": counts.success,
+        f"NOT taken back (on {run.version})": left,
+        f"on {run.version}": counts.success - left,
         "running": counts.count(Outcome.RUNNING),
         "did not run": counts.skipped,
     }

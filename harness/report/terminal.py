@@ -20,7 +20,6 @@ WriteLine = Callable[[str, dict[str, bool]], None]
 """Takes a line without control characters, and how to show it: pytest's markup, `{"red": True, "bold": True}`."""
 
 _COLUMNS = 78
-_NAMED = 6  # devices, where many share a line
 _LOUD = {"red": True, "bold": True}
 _MOODS = {
     Mood.GOOD: {"green": True, "bold": True},
@@ -128,7 +127,10 @@ def _restored(run: RunRecord) -> Iterator[Line]:
     for device in restored:
         if device.reason:
             yield Line(f"    {device.device_id}: {words.one_line(words.state(device))}", {"yellow": True})
-    for device in rollout.not_restored(run):
+    left = rollout.not_restored(run)
+    if left:
+        yield Line(f"NOT TAKEN BACK: {len(left)} of {words.plural(len(run.devices), 'device')}", _LOUD)
+    for device in left:
         told = f"{words.state(device)}; {rollout.why_not_restored(device)}"
         yield Line(f"✘ {device.device_id}: {words.one_line(told)}", _LOUD)
 
@@ -144,8 +146,7 @@ def _together(outcome: Outcome, devices: Sequence[DeviceRecord], what: str) -> I
     who = names[0] if len(names) == 1 else f"{len(names)} devices"
     yield Line(f"{words.OUTCOME_SIGNS[outcome]} {who}: {words.one_line(what)}", {"yellow": True})
     if len(names) > 1:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        yield Line(f"    {', '.join(names[:_NAMED])}{more}")
+        yield Line(f"    {words.together(names)}")
 
 
 def _boards(run: RunRecord) -> Iterator[Line]:

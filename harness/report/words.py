@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from harness.record import DeviceRecord, Outcome, PhaseRecord, RunRecord
@@ -29,6 +30,7 @@ OUTCOME_SIGNS = {
 }
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_NAMED = 6  # devices, where many share a line
 _KIB = 1024
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -96,6 +98,12 @@ def clock(at: float | None) -> str:
 def time_of_day(at: float | None) -> str:
     """The same without its day: `14:13:20`."""
     return "-" if at is None else f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}"
+
+
+def together(names: Sequence[str]) -> str:
+    """The first few of many names that share a line, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def plural(count: int, noun: str) -> str:

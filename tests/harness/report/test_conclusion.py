@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report.conclusion import Mood, mood, sentence
 from harness.rollout.state import RolloutState, Verdict, WaveStatus
-from tests.harness.builders import not_run, restored, rolled_back, run_of, updated
+from tests.harness.builders import not_restored, not_run, restored, rolled_back, run_of, updated
 from tests.harness.report.rollouts import flash_time, halted_rollout, passed_rollout, rate
 
 DEVICES = st.lists(
@@ -74,6 +74,14 @@ def test_one_that_is_not_taken_back_says_how_many_are_on_the_new_firmware(tmp_pa
     devices = [updated(tmp_path).record(), rolled_back(tmp_path).record(), not_run()]
 
     assert sentence(run_of(devices, rollout=state)) == "Halted: 1 of 3 devices failed, 1 on 1.2.0, 1 did not run"
+
+
+def test_boards_that_could_not_be_taken_back_are_counted(tmp_path: Path) -> None:
+    devices = [updated(tmp_path).record(), not_restored(tmp_path).record(), rolled_back(tmp_path).record()]
+    run = run_of(devices, rollout=RolloutState(halted="min_success_rate failed"))
+
+    assert sentence(run) == "Halted: 1 of 3 devices failed, 1 NOT taken back (on 1.2.0), 1 on 1.2.0"
+    assert mood(run) is Mood.BAD
 
 
 def test_a_gate_that_failed_when_all_had_their_turn_is_named(tmp_path: Path) -> None:
