@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from serial import SerialException
 
 from drivers.base import ConnectionLost, DeviceError, PortPermission, PortUnavailable
+
+LOST_PORT = (OSError, termios.error)
+"""What a port raises that has gone: pyserial's exceptions are OSErrors, but it lets termios' through, which is none."""
 
 Translate = Callable[[Exception, str], DeviceError]
 """Takes a library's error and what was being done, for the message."""
@@ -48,10 +52,11 @@ def translated(
 
 def of_port(error: Exception) -> type[DeviceError] | None:
     """The kind of what pyserial or the system says of a port; None for an error of something else."""
-    if not isinstance(error, OSError):  # pyserial's exceptions are OSErrors
+    if not isinstance(error, LOST_PORT):
         return None
-    if error.errno in _BY_ERRNO:
-        return _BY_ERRNO[error.errno]
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _BY_ERRNO:
+        return _BY_ERRNO[number]
     text = str(error)
     if isinstance(error, SerialException):  # its RFC2217 client and its locks carry no number
         if "Permission denied" in text:

@@ -29,6 +29,7 @@ _FLASH_RESULTS = frozenset(
 
 _BY_TEXT: tuple[tuple[str, type[DeviceError]], ...] = (
     ("MD5 of file does not match", VerificationFailed),
+    ("written flash region is empty", FlashFailed),
     ("Failed to autodetect chip type", WrongBoard),
     ("Unexpected chip", WrongBoard),
     ("Wrong chip argument", WrongBoard),
@@ -49,6 +50,7 @@ _BY_TEXT: tuple[tuple[str, type[DeviceError]], ...] = (
     ("Failed to start stub", ConnectionLost),
     ("Guru Meditation", ConnectionLost),
     ("Failed to set baud rate", ConnectionLost),
+    ("Failed to set custom baud rate", ConnectionLost),
     ("Unable to verify flash chip connection", ConnectionLost),
     ("Invalid (unsupported) command", ConnectionLost),
 )

@@ -6,6 +6,7 @@ import errno
 import inspect
 import re
 import struct
+import termios
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ def result(code: str) -> Exception:
         (OSError(errno.EIO, "Input/output error"), ConnectionLost),
         (FatalError("Failed to connect to ESP32: No serial data received."), ConnectionLost),
         (FatalError("Invalid head of packet (0x4f): Possible serial noise or corruption."), ConnectionLost),
+        (termios.error(errno.EIO, "Input/output error"), ConnectionLost),
+        (ValueError("Failed to set custom baud rate (74880): [Errno 22] Invalid argument"), ConnectionLost),
+        (FatalError("Write failed, the written flash region is empty."), FlashFailed),
         (FatalError("MD5 of file does not match data in flash!"), VerificationFailed),
         (FatalError("Unexpected chip magic value 0x12345678. Failed to autodetect chip type."), WrongBoard),
         (result("C400"), FlashFailed),
