@@ -51,12 +51,18 @@ _REOPEN_PAUSE_S = 0.1
 # Whole only with what follows it: bytes arrive as they like, and "1.2" of "1.2.0" is another version.
 _VERSION_LINE = re.compile(r"(?:cpu_start|app_init|esp_image): App version:[ \t]+(\S+)(?=\s)")
 
-# What the ROM, the second-stage boot loader and ESP-IDF's panic handler print when the firmware does not run.
+# What the ROM, the second-stage boot loader and ESP-IDF's panic handler print when the firmware does not run, then
+# what the ESP8266's Arduino core prints (core_esp8266_postmortem.cpp). A failed assertion, a full stack and a brownout
+# have words of their own, and end in a software reset as any restart does.
 _FAILURE_LINE = re.compile(
-    r"^.*(?:invalid header: 0x|No bootable app partitions|csum err|Checksum failed|Image hash failed"
-    r"|flash read err|ets_main\.c \d+|Guru Meditation Error|abort\(\) was called|Fatal exception).*$",
+    r"^.*(?:invalid header: 0x|No bootable app partitions|load partition table error|csum err|Checksum failed"
+    r"|Image hash failed|flash read err|ets_main\.c \d+|Guru Meditation Error|abort\(\) was called|assert failed: "
+    r"|A stack overflow in task|Stack smashing protect failure|CORRUPT HEAP|Brownout detector was triggered"
+    r"|Fatal exception|Exception \(\d+\):|Soft WDT reset).*$",
     re.MULTILINE,
 )
+# The ROM's, "boot:0x3 (DOWNLOAD_BOOT(UART0/…))" and "boot mode:(1,6)": GPIO0 is held low, or what else straps it.
+_DOWNLOAD_LINE = re.compile(r"^.*(?:\bboot:0x[0-9a-f]+ \([^\n]*DOWNLOAD|rst cause:\d, boot mode:\(1,).*$", re.MULTILINE)
 _RESET_LINE = re.compile(r"^.*\b(?:rst:0x[0-9a-f]+ \(|rst cause:).*$", re.MULTILINE)
 _BAD_RESET = re.compile(r"WDT|BROWN_?OUT|rst cause:4")
 _RESETS_OF_A_LOOP = 4  # firmware may well restart once or twice at its first start (a migration, a factory reset)
@@ -310,6 +316,9 @@ class EspDriver:
         line = _FAILURE_LINE.search(console)
         if line:
             return line[0].strip()
+        waiting = _DOWNLOAD_LINE.search(console)
+        if waiting:
+            return f"the board waits for a download, its BOOT pin is held low: {waiting[0].strip()}"
         resets: list[str] = _RESET_LINE.findall(console)
         bad = [reset for reset in resets if _BAD_RESET.search(reset)] or resets[_RESETS_OF_A_LOOP - 1 :]
         return f"the board resets itself: {bad[0].strip()}" if bad else None

@@ -252,6 +252,14 @@ def test_protected_chips_are_refused_before_anything_is_uploaded():
         ("rst:0x1 (POWERON_RESET)\nrst:0xc (SW_CPU_RESET)\n", None, None),
         ("rst:0x1 (POWERON_RESET)\n" + "rst:0xc (SW_CPU_RESET)\n" * 3, None, "the board resets itself: rst:0xc"),
         ("rst:0xf (RTCWDT_BROWN_OUT_RESET)\n", None, "the board resets itself: rst:0xf"),
+        ("E BOD: Brownout detector was triggered\nrst:0x3 (RTC_SW_SYS_RST)\n", None, "Brownout detector"),
+        ("assert failed: app_main main.c:12 (ready)\n", None, "assert failed: app_main"),
+        ("***ERROR*** A stack overflow in task main has been detected.\n", None, "A stack overflow in task main"),
+        ("Exception (28):\nepc1=0x40201f2b\n", None, "Exception (28):"),
+        ("rst:0x1 (POWERON_RESET),boot:0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO))\n", None, "waits for a download"),
+        ("rst:0x15 (USB_UART_CHIP_RESET),boot:0x0 (DOWNLOAD(USB/UART0))\n", None, "waits for a download"),
+        (" ets Jan  8 2013,rst cause:2, boot mode:(1,6)\n", None, "waits for a download"),
+        ("rst:0x1 (POWERON),boot:0xd (SPI_FAST_FLASH_BOOT)\nI (900) ota: waiting for download\n", None, None),
     ],
 )
 def test_boot_output_is_read_as_a_person_would(console, version, failure):
