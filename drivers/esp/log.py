@@ -17,6 +17,7 @@ os.environ.setdefault("ESPTOOL_CFGFILE", str(Path(__file__).with_name("esptool.c
 
 import esptool
 import esptool.loader
+import esptool.reset
 from esp_pylib.logger import EspLog, EspLogBase
 from rich.errors import MarkupError
 from rich.text import Text
@@ -111,4 +112,6 @@ EspLog.set_logger(_logger)
 def attach(log: Log, progress: Progress = no_progress, *, trace: bool = False) -> None:
     """Send esptool's lines and progress there from now on; `trace` for sessions that show every packet."""
     esptool.loader.HexFormatter = _HexFormatter if trace else NoHex
+    # That a port has no lines to reset a board with, it says of the process's first port only, and past its logger.
+    esptool.reset.ResetStrategy.print_once = esptool.util.PrintOnce(_logger.warn)
     _logger.attach(log, progress)
