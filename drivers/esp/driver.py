@@ -38,14 +38,15 @@ from drivers.esp.errors import translate
 from drivers.esp.log import attach, esptool, no_progress
 from drivers.files import raw
 from drivers.ports import closed_port
-from drivers.translation import translated
+from drivers.translation import LOST_PORT, translated
 
 SECTOR = 0x1000  # bytes; the smallest erase of every SPI NOR flash that these chips boot from
 READ_CHUNK = 0x10000  # bytes; esptool's read is quadratic in the length: 1.0 s for 4 MB in one piece, 18 s for 16 MB
 _DESCRIPTION_REACH = 0x1000  # bytes of an image in which its description is looked for on the board
 _ROM_BAUD = 115200  # the ROM detects the rate; every ROM copes with this one
 _LOWER_RATES = (460800, 230400, 115200)
-_REOPEN_PAUSE_S = 0.1
+_LOOK_AGAIN_S = 0.1
+_PORT_PATIENCE_S = 10.0  # a chip's own USB port leaves the bus with each reset, until its next program has set it up
 
 # ESP-IDF's start-up line, e.g. "I (312) cpu_start: App version:      1.2.0"; `esp_app_desc` since IDF 5.1.
 # Whole only with what follows it: bytes arrive as they like, and "1.2" of "1.2.0" is another version.
@@ -76,6 +77,7 @@ class EspSession:
         self._log = log
         self._flash_baud = link.flash_baudrate
         self._port: serial.Serial | None = None
+        self._gone_since: float | None = None  # when the port left the bus, with a reset as far as is known
         self._esp: Any = None
 
     @property
@@ -84,8 +86,8 @@ class EspSession:
 
     def connect(self) -> Identity:
         with self._translated("connect"):
-            self._esp = None
-            esp = esptool.detect_chip(self._open_port(), _ROM_BAUD, trace_enabled=self._link.trace)
+            self._forget()
+            esp = self._detect()
             self._refuse_protected(esp)
             esp = esptool.run_stub(esp)
             # A write that reconnects by itself leaves this object without its stub, on the slow ROM path.
@@ -95,16 +97,53 @@ class EspSession:
                 esp.change_baud(self._flash_baud)
             esptool.attach_flash(esp)
             identity = self._identity(esp)
+            # The ROM takes every flash for one of 4 MB until it is told; the stub has asked the flash itself.
+            esp.flash_set_parameters(identity.flash_size)
             self._esp = esp
             return identity
 
-    def _open_port(self) -> serial.Serial:
-        if self._port is None:
-            self._port = closed_port(self._link.port)
-        if not self._port.is_open:
-            self._port.open()
-        self._port.baudrate = _ROM_BAUD
+    def _detect(self) -> Any:
+        port = self._come_back()
+        try:
+            return esptool.detect_chip(port, _ROM_BAUD, trace_enabled=self._link.trace)
+        except LOST_PORT as error:
+            # The reset into the loader takes a chip's own USB port off the bus; it comes back as the loader's.
+            self._miss_port(error)
+            return esptool.detect_chip(self._come_back(), _ROM_BAUD, trace_enabled=self._link.trace)
+
+    def _come_back(self) -> serial.Serial:
+        """The port, which is waited for where it was there before."""
+        while True:
+            try:
+                return self._open_port(_ROM_BAUD)
+            except LOST_PORT as error:
+                if self._gone_since is None:
+                    raise
+                self._miss_port(error)
+                time.sleep(_LOOK_AGAIN_S)
+
+    def _open_port(self, baudrate: int) -> serial.Serial:
+        if self._port is None or not self._port.is_open:
+            # Always a new one. pyserial would put DTR and RTS, which the system asserts when it opens a port, one after
+            # the other to where a reset has left them: on the way the chip is reset again. Asserted, they do nothing,
+            # and a USB console of TinyUSB speaks only while DTR is.
+            port = closed_port(self._link.port)
+            port.open()
+            self._port = port
+        if self._port.baudrate != baudrate:  # setting it costs a negotiation over RFC2217
+            self._port.baudrate = baudrate
+        self._gone_since = None
         return self._port
+
+    def _miss_port(self, error: Exception) -> None:
+        """The port has gone, or is still away; raises `error` where it has been for too long."""
+        self._close_port()
+        now = time.monotonic()
+        if self._gone_since is None:
+            self._gone_since = now
+            self._log(f"the port has left the bus: {error}")
+        elif now - self._gone_since > _PORT_PATIENCE_S:
+            raise error
 
     @staticmethod
     def _refuse_protected(esp: Any) -> None:
@@ -180,13 +219,15 @@ class EspSession:
                 return
             # The stub leaves at the console's rate, so that nothing of the boot log is lost to a late change.
             self._esp.change_baud(self._link.baudrate)
-            self._esp.hard_reset()
-            self._esp = None
+            try:
+                self._esp.hard_reset()
+            except LOST_PORT as error:
+                self._miss_port(error)  # as a chip on its own USB port does; what it starts, the console tells
+            self._forget()
 
     def _reset_by_lines(self) -> None:
         """Where nobody answers. DTR first: opening a port asserts it, which would lead the chip into its loader."""
-        port = self._open_port()
-        port.baudrate = self._link.baudrate
+        port = self._open_port(self._link.baudrate)
         port.dtr = False
         esptool.reset.HardReset(port)()
 
@@ -198,35 +239,20 @@ class EspSession:
 
     def read_console(self, timeout_s: float) -> bytes:
         with self._translated("read the console"):
-            port = self._open_console(timeout_s)
             try:
+                port = self._open_port(self._link.baudrate)
                 port.timeout = timeout_s
                 first = bytes(port.read(1))
                 return first + bytes(port.read(port.in_waiting)) if first else b""
-            except (serial.SerialException, OSError):
-                # A chip on its own USB port leaves the bus when it resets: it is opened again with the next call.
-                port.close()
-                time.sleep(min(_REOPEN_PAUSE_S, timeout_s))
+            except LOST_PORT as error:
+                # A chip on its own USB port leaves the bus when it resets: the next call looks for it again.
+                self._miss_port(error)
+                time.sleep(min(_LOOK_AGAIN_S, timeout_s))
                 return b""
 
     def write_console(self, data: bytes) -> None:
         with self._translated("write to the console"):
-            self._open_console(0.0).write(data)
-
-    def _open_console(self, timeout_s: float) -> serial.Serial:
-        if self._port is not None and self._port.is_open:
-            return self._port
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                port = self._open_port()
-            except (serial.SerialException, OSError):
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(_REOPEN_PAUSE_S)
-            else:
-                port.baudrate = self._link.baudrate
-                return port
+            self._open_port(self._link.baudrate).write(data)
 
     def slow_down(self) -> bool:
         lower = [rate for rate in _LOWER_RATES if rate < self._flash_baud]
@@ -235,12 +261,15 @@ class EspSession:
         return bool(lower)
 
     def close(self) -> None:
-        self._esp = None
+        self._forget()
+        self._close_port()
+
+    def _close_port(self) -> None:
         if self._port is None:
             return
         try:
             self._port.close()
-        except (serial.SerialException, OSError, RuntimeError) as error:
+        except (*LOST_PORT, RuntimeError) as error:
             # RuntimeError: pyserial's RFC2217 client joins a reader thread that it may not have started
             self._log(f"closing the port: {error}")
 

@@ -133,6 +133,33 @@ def test_a_lost_line_leaves_no_half_working_session_and_connect_mends_it(bench: 
     assert flash_file(tmp_path)[0x100000 : 0x100000 + len(DATA)] == DATA
 
 
+def test_a_line_that_is_lost_on_the_way_into_the_loader_is_taken_up_again(bench: Bench, session: EspSession):
+    """As a chip's own USB port is: the loader comes back as another device."""
+    bench.set_faults("esp32", [LineDrop(fault="line-drop", after_bytes=20, times=1)])
+    assert session.connect().serial == MAC
+
+
+def test_without_the_stub_all_of_a_large_flash_is_there(bench: Bench, tmp_path: Path, monkeypatch):
+    """As on an ESP32-C3 with Secure Boot, which esptool leaves on its ROM's loader: that takes each flash for 4 MB."""
+    monkeypatch.setattr(esptool, "run_stub", lambda esp: esp)
+    session = drivers.load_driver("esp32s3").open(Link(bench.boards["esp32s3"].pty, 115200, 460800), lambda _line: None)
+    try:
+        assert session.connect().flash_size == 8 << 20
+        held = flash_file(tmp_path, "esp32s3")[0x700000:0x710000]
+        assert session.digest(Region(0x700000, 0x10000)) == esptool.cmds.hashlib.md5(held).hexdigest()
+    finally:
+        session.close()
+
+
+def test_that_a_port_cannot_reset_its_board_is_in_each_boards_log(bench: Bench):
+    for chip in ("esp32", "esp8266"):
+        lines: list[str] = []
+        session = drivers.load_driver(chip).open(Link(bench.boards[chip].pty, 115200, 460800), lines.append)
+        session.connect()
+        session.close()
+        assert any("Chip was NOT reset" in line for line in lines)
+
+
 def test_bit_errors_end_as_errors_never_as_wrong_bytes(bench: Bench, session: EspSession):
     session.connect()
     session.write([Segment(0x100000, DATA)], ignore)
