@@ -9,6 +9,11 @@ from drivers.base import BootFailed, Driver
 from harness.console import Console
 from harness.snapshot import DevicePlan
 
+_OTHER_STARTED = (
+    "Other firmware than what was written has started. Where a board has several slots for it (OTA), its boot loader "
+    "starts the one that its data name: write those data with the batch's `images`, too; or the version is wrong there."
+)
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -64,10 +69,13 @@ def refusal(console: str, driver: Driver, wanted: Wanted) -> str | None:
         found = re.search(pattern, console, re.MULTILINE)
         if found:
             return f"the console shows {found[0]!r}, which the batch rejects"
+    other = _other_version(console, driver, wanted)
+    return f"the board reports version {other}, not {wanted.version}" if other else None
+
+
+def _other_version(console: str, driver: Driver, wanted: Wanted) -> str | None:
     version = reported(console, driver, wanted)
-    if wanted.version and version and version != wanted.version:
-        return f"the board reports version {version}, not {wanted.version}"
-    return None
+    return version if wanted.version and version != wanted.version else None
 
 
 def missing(console: str, driver: Driver, wanted: Wanted) -> tuple[str, ...]:
@@ -98,7 +106,7 @@ def watch(console: Console, driver: Driver, wanted: Wanted) -> str | None:
 def _prove(console: Console, driver: Driver, wanted: Wanted) -> None:
     why = refusal(console.text, driver, wanted)
     if why:
-        raise BootFailed(why)
+        raise BootFailed(why, advice=_OTHER_STARTED if _other_version(console.text, driver, wanted) else None)
     absent = missing(console.text, driver, wanted)
     if absent:
         said = "it printed nothing" if not console.text.strip() else f"its last line: {_last_line(console.text)}"

@@ -62,3 +62,9 @@ def test_a_version_that_only_begins_like_the_wanted_one_is_another(pieces):
 
 def test_firmware_that_prints_nothing_can_be_accepted_by_the_batch():
     assert start([], version=None) is None
+
+
+def test_another_version_comes_with_the_usual_reason():
+    with pytest.raises(BootFailed, match=r"reports version 1\.1\.0, not 1\.2\.0") as raised:
+        start([b"I (31) cpu_start: App version:      1.1.0\r\n"])
+    assert "slots" in raised.value.advice
