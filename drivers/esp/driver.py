@@ -62,8 +62,12 @@ _FAILURE_LINE = re.compile(
     r"|Fatal exception|Exception \(\d+\):|Soft WDT reset).*$",
     re.MULTILINE,
 )
-# The ROM's, "boot:0x3 (DOWNLOAD_BOOT(UART0/…))" and "boot mode:(1,6)": GPIO0 is held low, or what else straps it.
-_DOWNLOAD_LINE = re.compile(r"^.*(?:\bboot:0x[0-9a-f]+ \([^\n]*DOWNLOAD|rst cause:\d, boot mode:\(1,).*$", re.MULTILINE)
+# The ROM's last words where it stays in its loader; "boot mode:(1,…" is the ESP8266's. Not the boot mode alone: after a
+# reset over USB-Serial/JTAG the ROM may name one that was strapped before, and start the application all the same.
+_WAITING = re.compile(
+    r"boot:0x[0-9a-f]+ \(DOWNLOAD[^\n]*\n(?:[^\n]*Saved PC[^\n]*\n){0,2}waiting for download"
+    r"|rst cause:\d, boot mode:\(1,"
+)
 _RESET_LINE = re.compile(r"^.*\b(?:rst:0x[0-9a-f]+ \(|rst cause:).*$", re.MULTILINE)
 _BAD_RESET = re.compile(r"WDT|BROWN_?OUT|rst cause:4")
 _RESETS_OF_A_LOOP = 4  # firmware may well restart once or twice at its first start (a migration, a factory reset)
@@ -345,9 +349,8 @@ class EspDriver:
         line = _FAILURE_LINE.search(console)
         if line:
             return line[0].strip()
-        waiting = _DOWNLOAD_LINE.search(console)
-        if waiting:
-            return f"the board waits for a download, its BOOT pin is held low: {waiting[0].strip()}"
+        if _WAITING.search(console):
+            return "the chip waits for a download, as with BOOT held, instead of starting what is in its flash"
         resets: list[str] = _RESET_LINE.findall(console)
         bad = [reset for reset in resets if _BAD_RESET.search(reset)] or resets[_RESETS_OF_A_LOOP - 1 :]
         return f"the board resets itself: {bad[0].strip()}" if bad else None
