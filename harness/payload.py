@@ -71,6 +71,9 @@ class Payloads:
     def _report(self, loc: Loc, message: str, hint: str = "") -> None:
         self.problems.append(self._opened.source.problem(loc, message, hint))
 
+    def _refuse(self, loc: Loc, error: BadImage) -> None:
+        self._report(loc, error.message, error.advice if error.advice != BadImage.default_advice else "")
+
     def _image(
         self, index: int, wanted: WantedImage, device_type: str, settings: DeviceTypeSettings
     ) -> PlannedImage | None:
@@ -82,11 +85,11 @@ class Payloads:
             self._report(wanted.loc, f"{path} {error}")
             return None
         except BadImage as error:
-            self._report(wanted.loc, error.message, error.advice if error.advice != BadImage.default_advice else "")
+            self._refuse(wanted.loc, error)
             return None
         self._check_limit(wanted, contents, device_type, settings)
         if self._check_fit and contents.refused:
-            self._report(wanted.loc, contents.refused.message)
+            self._refuse(wanted.loc, contents.refused)
             return None
         self._check_chip(index, wanted, contents.facts, device_type)
         region = contents.region

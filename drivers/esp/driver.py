@@ -336,6 +336,7 @@ class EspDriver:
 
     def inspect(self, segments: Sequence[Segment]) -> ImageFacts:
         (segment,) = segments
+        esp_image.check_place(segment, self.device_type, self.defaults.flash_address)
         return esp_image.inspect(segment, self.device_type)
 
     def matches(self, wanted: str, identity: Identity) -> bool:

@@ -31,15 +31,28 @@ def inspect(segment: Segment, chip: str) -> ImageFacts:
     """
     if not is_image(segment.data):
         return ImageFacts()
-    name = segment.name or f"image at {segment.address:#x}"
-    image = _parse(segment.data, chip, name)
-    _check_sums(image, name)
+    name = _name(segment)
+    image = _whole_image(segment.data, chip, name)
     _check_chip(image, chip, name)
     description = find_description(segment.data)
     if description is None:
         return ImageFacts(chip=chip)
     version, project = description
     return ImageFacts(chip=chip, project=project, version=version)
+
+
+def check_place(segment: Segment, chip: str, app_address: int | None) -> None:
+    """The ROM starts what lies at the boot loader's place, that one the application (usually at `app_address`).
+
+    Raises `BadImage` where anything but an image goes to one of the two: firmware of another family, an Intel HEX file.
+    """
+    boot_loader: int = esptool.targets.CHIP_DEFS[chip].BOOTLOADER_FLASH_OFFSET
+    if segment.address in (boot_loader, app_address) and not is_image(segment.data):
+        begins = segment.data[:1].hex()
+        raise BadImage(
+            f"{_name(segment)}: no firmware for {chip}: it begins with {begins}, where an image has e9",
+            advice="give the .bin of its build; encrypted ones need firmware_validation: {check_compatibility: false}",
+        )
 
 
 def find_description(data: bytes) -> tuple[str, str] | None:
@@ -58,6 +71,35 @@ def find_description(data: bytes) -> tuple[str, str] | None:
 
 def _text(data: bytes, at: int) -> str:
     return data[at : at + _TEXT_SIZE].split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _name(segment: Segment) -> str:
+    return segment.name or f"image at {segment.address:#x}"
+
+
+def _whole_image(data: bytes, chip: str, name: str) -> Any:
+    try:
+        return _checked(data, chip, name)
+    except BadImage as error:
+        if _is_of_other_layout(data, chip, name):
+            made_for = "a chip of the ESP32 family" if chip == "esp8266" else "esp8266"
+            raise BadImage(f"{name}: made for {made_for}, not for {chip}") from error
+        raise
+
+
+def _is_of_other_layout(data: bytes, chip: str, name: str) -> bool:
+    """The ESP8266's images have a shorter header and no chip id: read as another chip's, they seem to be damaged."""
+    try:
+        _checked(data, "esp32" if chip == "esp8266" else "esp8266", name)
+    except BadImage:
+        return False
+    return True
+
+
+def _checked(data: bytes, chip: str, name: str) -> Any:
+    image = _parse(data, chip, name)
+    _check_sums(image, name)
+    return image
 
 
 def _parse(data: bytes, chip: str, name: str) -> Any:

@@ -106,7 +106,17 @@ def test_the_minimal_batch_has_no_mistakes(lab: Lab):
         (("app.bin", "cut.bin"), "firmware_file: cut.bin: not a whole image for esp32"),
         (("app.bin", "c3.bin"), "firmware_file: c3.bin: made for esp32c3, not for esp32"),
         (("app.bin", "app.bin\nversion: '1.3.0'"), "version: says 1.3.0, but app.bin is 1.2.0"),
-        (("app.bin", "data.bin"), "'version' is missing; data.bin does not say one"),
+        (("app.bin", "old.bin"), "firmware_file: old.bin: made for esp8266, not for esp32"),
+        (("esp32\n", "esp8266\n"), "firmware_file: app.bin: made for a chip of the ESP32 family, not for esp8266"),
+        (("app.bin", "data.bin"), "data.bin: no firmware for esp32: it begins with 6e, where an image has e9; give "),
+        (
+            ("firmware_file: app.bin", "images: [{file: data.bin, address: 0x1000}]"),
+            "images[1].file: data.bin: no firmware for esp32: it begins with 6e, where an image has e9",
+        ),
+        (
+            ("firmware_file: app.bin", "images: [{file: data.bin, address: 0x11000}]"),
+            "'version' is missing; data.bin does not say one",
+        ),
         (("app.bin", "app.bin\ntests: [no_test.py]"), "tests[1]: no_test.py does not exist"),
         (("app.bin", "app.bin\ntests: [app.bin]"), "tests[1]: app.bin is no Python module (.py)"),
         (("app.bin", "app.bin\ntimeout: 0"), "timeout: must be more than 0 seconds, got 0"),
@@ -149,6 +159,7 @@ def test_one_mistake_gives_one_message(lab: Lab, change, said):
     lab.write("empty.bin", b"")
     lab.write("cut.bin", app_image()[:600])
     lab.write("c3.bin", app_image("esp32c3"))
+    lab.write("old.bin", app_image("esp8266"))
     lab.write("data.bin", b"no image")
     assert change[0] in MINIMAL
     problems = lab.problems(MINIMAL.replace(*change))
