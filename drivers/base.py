@@ -44,7 +44,9 @@ class DeviceError(Exception):
 
     category: ClassVar[Category] = Category.OTHER
     retryable: ClassVar[bool] = False
-    default_advice: ClassVar[str] = "Read the device's log below; run it again with --log-level=DEBUG."
+    default_advice: ClassVar[str] = (
+        "Read its log in the report; `logging: {log_level: DEBUG}` in the site file puts every packet there."
+    )
 
     def __init__(self, message: str, *, advice: str | None = None) -> None:
         super().__init__(message)
@@ -85,7 +87,7 @@ class VerificationFailed(DeviceError):
 
 class BootFailed(DeviceError):
     category = Category.VERIFICATION
-    default_advice = "The flash holds the image, but it does not run as expected: read the console output below."
+    default_advice = "The image was in the flash, but did not run as expected: read the console output in the report."
 
 
 class BoardTestFailed(DeviceError):

@@ -17,6 +17,7 @@ from harness.item import device_id_of, is_restore, node_id
 from harness.item_reports import ending_in, properties, skipped_report, teardown_of
 from harness.ledger import LedgerError
 from harness.live import LiveView
+from harness.plan import Plan
 from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report import json_report, junit, words
 from harness.report.html import HtmlReport
@@ -77,6 +78,14 @@ def register(config: pytest.Config, run: BatchRun) -> None:
         config.pluginmanager.register(controller, "batch-flash-controller")
         html = HtmlReport(state.record, lambda nodeid: _device_of(state, nodeid), controller.complain)
         config.pluginmanager.register(html, "batch-flash-html")
+
+
+def _boards(plan: Plan) -> str:
+    """`3 boards, 2 of them virtual`: nobody may take a run that updates real ones for a rehearsal."""
+    virtual = sum(device.virtual is not None for device in plan.devices)
+    if virtual == len(plan.devices):
+        return words.plural(virtual, "virtual board")
+    return words.plural(len(plan.devices), "board") + (f", {virtual} of them virtual," if virtual else "")
 
 
 def _device_of(state: RunState, nodeid: str) -> DeviceRecord | None:
@@ -233,7 +242,9 @@ class Controller:
 
     def _start_live_view(self) -> LiveView:
         reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
-        reporter._show_progress_info = False  # its percentage would be written into ours
+        # Its percentage, and with -v the names of items, would be written into ours.
+        reporter._show_progress_info = False
+        self._config._inicache[self._config.VERBOSITY_TEST_CASES] = "0"
         writer = self._config.get_terminal_writer()
         journals = {d.device_id: self._run.folder.journal(d.device_id) for d in self._state.record().devices}
         live = LiveView(journals, len(journals), writer._file, writer.hasmarkup, self._run.clock, self._since)
@@ -379,10 +390,9 @@ class Controller:
 
     def pytest_report_header(self) -> list[str]:
         plan = self._run.plan
-        boards = "virtual boards" if any(device.virtual for device in plan.devices) else "boards"
         workers = self._config.option.numprocesses
         return [
-            f"batch: {plan.batch_name}: {len(plan.devices)} {boards} to {plan.version}, {workers} at once",
+            f"batch: {plan.batch_name}: {_boards(plan)} to {plan.version}, {workers} at once",
             f"run: {self._run.folder.run_id}{' (resumed, as it was planned)' if self._run.resumed else ''}",
             *self._config.stash[_NOTES],
             *(

@@ -277,7 +277,6 @@ class Procedure:
             self._device.log(f"could not start the application again: {error}", LogLevel.WARNING)
 
     def _roll_back(self, backup: Backup) -> str:
-        self._device.attempt += 1
         with self._enter(Phase.ROLLBACK, self._limits.rollback_s) as notes:
             retry.call(
                 lambda _number: self._restore(backup, notes), self._plan.retry_policy, self._before_restoring_again

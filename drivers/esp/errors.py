@@ -19,6 +19,7 @@ from drivers.base import (
 from drivers.translation import of_port
 
 _MANUAL = re.compile(r"(?:This can have many causes, )?for troubleshooting steps visit:? \S+", re.IGNORECASE)
+_PORT = re.compile(r"\[Errno \d+\] (could not open port \S+): \[Errno \d+\] ([^:]+): '[^']*'")  # pyserial says it twice
 _RESULT = re.compile(r"result was ([0-9A-F]{4})")
 
 # What the receiving end could not make sense of: noise on the line.
@@ -89,4 +90,4 @@ def _by_result(code: str) -> type[DeviceError]:
 def _in_one_line(error: Exception) -> str:
     """The message without esptool's links to its manual, which help nobody at the bench."""
     text = " ".join(_MANUAL.sub("", str(error)).split())
-    return text or type(error).__name__
+    return _PORT.sub(r"\1: \2", text) or type(error).__name__

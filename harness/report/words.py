@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from harness.record import DeviceRecord, Outcome, PhaseRecord, RunRecord
+from harness.record import DeviceRecord, Outcome, Phase, PhaseRecord, RunRecord
 
 OUTCOME_WORDS = {
     Outcome.UPDATED: "updated",
@@ -147,8 +147,9 @@ def what_to_do(run: RunRecord, device: DeviceRecord) -> str:
 
 
 def phase_name(phase: PhaseRecord) -> str:
-    """`flash (attempt 2)`; what comes before the first attempt has no number."""
-    return f"{phase.phase} (attempt {phase.attempt})" if phase.attempt else str(phase.phase)
+    """`flash (attempt 2)`; what comes before the first attempt has no number, nor has a rollback: it is none."""
+    is_of_attempt = phase.attempt and phase.phase is not Phase.ROLLBACK
+    return f"{phase.phase} (attempt {phase.attempt})" if is_of_attempt else str(phase.phase)
 
 
 def cause(device: DeviceRecord) -> str:

@@ -172,8 +172,13 @@ class Jury:
             figure=canary.bound if tally.counted else None,
             limit=limit,
             unit=Unit.PERCENT,
-            detail=f"{canary.failures} of {canary.devices} devices failed" if canary.bound else "",
+            detail=self._shown_by(canary),
         )
+
+    def _shown_by(self, canary: Canary) -> str:
+        if canary.bound:
+            return f"{canary.failures} of {canary.devices} devices failed"
+        return f"{self._tally.failed} of {self._tally.counted} devices failed: no proof" if self._tally.failed else ""
 
     def _verdict(self, *, is_violated: bool) -> Verdict:
         """Of a gate that any single device can violate."""

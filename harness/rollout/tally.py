@@ -89,7 +89,7 @@ class Tally:
         """The devices that count and have ended: `7 of 10 devices, 3 failed`."""
         if not self.counted:
             return "no device that counts has ended"
-        words = f"{self.succeeded} of {self.counted} devices"
+        words = f"{self.succeeded} of {self.counted} device{'s' if self.counted != 1 else ''}"
         if self.failed:
             words += f", {self.failed} failed"
         left = total - self.skipped - self.counted

@@ -232,7 +232,7 @@ def test_a_device_that_is_taken_back_is_shown_again_and_not_counted_twice(tmp_pa
     assert lines[at + 1 :] == [
         "ESP32_001 is taken back",
         "ESP32_001 lock (attempt 1)",
-        "ESP32_001 rollback (attempt 1)",
+        "ESP32_001 rollback",
         "ESP32_001 restored 1.1.0 -> 1.2.0 -> 1.1.0 in 6.0 s",
     ]
 

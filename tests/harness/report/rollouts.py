@@ -66,7 +66,7 @@ def halted_rollout(folder: Path) -> RunRecord:
         rollout=halted_state(),
         notes=(
             RunNote(EPOCH, "wave 1 of 4 starts: 1 device"),
-            RunNote(EPOCH + 45, "wave 1 passed: 1 of 1 devices"),
+            RunNote(EPOCH + 45, "wave 1 passed: 1 of 1 device"),
             RunNote(EPOCH + 45, "wave 2 starts in 600 s at the earliest"),
             RunNote(EPOCH + 645, "wave 2 of 4 starts: 5 devices"),
             RunNote(EPOCH + 690, "wave 2 passed: 5 of 5 devices"),

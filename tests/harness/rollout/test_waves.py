@@ -530,7 +530,7 @@ def test_a_rollout_tells_its_story():
     fleet.finish()
     assert fleet.notes() == [
         "wave 1 of 4 starts: 1 device",
-        "wave 1 passed: 1 of 1 devices",
+        "wave 1 passed: 1 of 1 device",
         "wave 2 starts in 10 s at the earliest",
         "wave 2 of 4 starts: 3 devices",
         "wave 2 failed: success_threshold: 50 %, at least 90 % wanted (1 of 2 devices, 1 failed, 1 not ended)",
