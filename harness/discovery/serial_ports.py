@@ -50,7 +50,7 @@ def _usb_device(port: ListPortInfo) -> str:
 def _sighting(port: ListPortInfo, *, own_serial: bool, links: Path) -> Sighting:
     entry = usb_id(port.vid, port.pid)
     serial = (port.serial_number or "").strip() if own_serial else ""
-    is_board = entry is not None and entry.kind is Kind.BOARD
+    is_board = entry is not None and entry.kind is not Kind.BRIDGE
     board_serial = (mac_of(serial) or plain(serial)) if is_board else ""
     name = stable_name(port.device, trust_id=own_serial, links=links)
     permitted = os.access(port.device, os.R_OK | os.W_OK) or not Path(port.device).exists()

@@ -8,12 +8,16 @@ Sources:
     LINUX     Linux, drivers/usb/serial: cp210x.c, ch341.c, ftdi_sio_ids.h, pl2303.h
     WCH       WCH's ch343ser_linux, driver/ch343.c
     RPI       raspberrypi/usb-pid, Readme.md
+    SDK       pico-sdk, src/rp2_common/pico_stdio_usb/stdio_usb_descriptors.c
+    MPY       micropython, ports/rp2/mpconfigport.h
+    CPY       circuitpython, ports/raspberrypi/boards/*/mpconfigboard.mk
+    APICO     arduino-pico, tools/json/rpipico2.json
     DFU       dfu-util 0.11, 60-dfu-util.rules
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -25,6 +29,8 @@ BEHIND_BRIDGES = (*ESP, "arduino", "stm32")
 class Kind(Enum):
     BRIDGE = auto()
     """A USB-to-serial chip, on a devkit or a cable: says nothing of the board behind it."""
+    DEBUGGER = auto()
+    """A debug adapter with serial ports, on a board of its maker's or on a cable: one board is behind all of them."""
     BOARD = auto()
     """The board itself, or a chip that its maker has given the board's name."""
 
@@ -120,7 +126,7 @@ def _st_links() -> Iterator[UsbId]:
         (0x3753, "STLINK-V3 serial ports", "OPENOCD, STLINK"),
         (0x3754, "STLINK-V3 serial port", "OPENOCD"),
     ):
-        yield UsbId(0x0483, pid, name, Kind.BOARD, ("stm32",), source, _BOOT0)
+        yield UsbId(0x0483, pid, name, Kind.DEBUGGER, ("stm32",), source, _BOOT0)
 
 
 _PICO_APP = "its application runs: its boot drive's folder has to be named as mount_point"
@@ -129,13 +135,15 @@ _PICO_APP = "its application runs: its boot drive's folder has to be named as mo
 def _others() -> Iterator[UsbId]:
     yield UsbId(0x303A, 0x1001, "Espressif USB-Serial/JTAG", Kind.BOARD, ("esp32c3", "esp32s3"), "OPENOCD")
     yield UsbId(0x303A, 0x1002, "Espressif ESP-USB-Bridge", Kind.BRIDGE, ESP, "OPENOCD")
-    for pid, name, device_type in (
-        (0x0005, "Raspberry Pi Pico, MicroPython", "pico"),
-        (0x0009, "Raspberry Pi Pico 2, application", "pico2"),
-        (0x000A, "Raspberry Pi Pico, application", "pico"),
-        (0x000B, "Raspberry Pi Pico, CircuitPython", "pico"),
+    for pid, name, types, source in (
+        (0x0005, "Raspberry Pi Pico or Pico 2, MicroPython", ("pico", "pico2"), "RPI, MPY"),
+        (0x0009, "Raspberry Pi Pico 2, application", ("pico2",), "SDK"),
+        (0x000A, "Raspberry Pi Pico, application", ("pico",), "RPI, SDK"),
+        (0x000B, "Raspberry Pi Pico 2, CircuitPython", ("pico2",), "CPY"),  # a Pico's has 239a:80f4
+        (0x000F, "Raspberry Pi Pico 2, Arduino", ("pico2",), "APICO"),  # the boot loader's id: that one has no port
     ):
-        yield UsbId(0x2E8A, pid, name, Kind.BOARD, (device_type,), "RPI", _PICO_APP)
+        yield UsbId(0x2E8A, pid, name, Kind.BOARD, types, source, _PICO_APP)
+    yield UsbId(0x239A, 0x80F4, "Raspberry Pi Pico, CircuitPython", Kind.BOARD, ("pico",), "CPY", _PICO_APP)
     yield UsbId(0x2E8A, 0x000C, "Raspberry Pi Debug Probe", Kind.BRIDGE, BEHIND_BRIDGES, "RPI")
 
 
@@ -149,9 +157,7 @@ USB_LOADERS: tuple[UsbId, ...] = (
 )
 """Of boot loaders without a serial port."""
 
-_BY_ID = {(entry.vid, entry.pid): entry for entry in (*USB_IDS, *USB_LOADERS)}
 
-
-def usb_id(vid: int | None, pid: int | None) -> UsbId | None:
-    """The entry of a VID:PID, None where it is not known."""
-    return _BY_ID.get((vid, pid)) if vid is not None and pid is not None else None
+def usb_id(vid: int | None, pid: int | None, known: Iterable[UsbId] = USB_IDS) -> UsbId | None:
+    """The entry of a VID:PID among the serial ports, or those of `known`; None where it is none of them."""
+    return next((entry for entry in known if (entry.vid, entry.pid) == (vid, pid)), None)

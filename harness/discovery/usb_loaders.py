@@ -11,14 +11,20 @@ from harness.discovery.usb_ids import USB_LOADERS, UsbId, usb_id
 
 # The RP2040's boot ROM gives all boards the same serial number; the RP2350's is the chip's own.
 _OWN_SERIAL = ("pico2-usb",)
+_CDC = 0x02  # USB's class "communications": what a serial port has
 
 
 def sightings(sysfs: Path, nodes: Path) -> Iterator[Sighting]:
     """Those under `sysfs` (/sys), with their nodes in `nodes` (/dev/bus/usb)."""
     for device in sorted((sysfs / "bus" / "usb" / "devices").glob("*-*")):
-        entry = usb_id(_number(device / "idVendor", 16), _number(device / "idProduct", 16))
-        if entry in USB_LOADERS and entry is not None:
+        entry = usb_id(_number(device / "idVendor", 16), _number(device / "idProduct", 16), USB_LOADERS)
+        if entry is not None and not _has_serial_port(device):
             yield _sighting(device, entry, nodes)
+
+
+def _has_serial_port(device: Path) -> bool:
+    """An application with the boot loader's USB id, as arduino-pico gives it to those of a Pico 2."""
+    return any(_number(file, 16) == _CDC for file in device.glob("*:*/bInterfaceClass"))
 
 
 def _sighting(device: Path, entry: UsbId, nodes: Path) -> Sighting:

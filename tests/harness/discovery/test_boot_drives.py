@@ -79,6 +79,16 @@ def test_a_boot_rom_with_a_serial_number_of_its_own_is_named_by_it(machine: Mach
     assert "no driver here speaks DFU" in dfu.remarks
 
 
+def test_an_application_with_the_boot_roms_usb_id_is_no_boot_rom(machine: Machine):
+    interface = machine.usb_device("1-1.3", 0x2E8A, 0x000F, "9A1B2C3D4E5F6071") / "1-1.3:1.0"
+    interface.mkdir()
+    (interface / "bInterfaceClass").write_text("02\n")
+    machine.plug_in("ttyACM0", (0x2E8A, 0x000F), serial="9A1B2C3D4E5F6071", location="1-1.3:1.0")
+    (board,) = discover(places=machine.places(), lock_dir=machine.lock_dir)
+    assert (board.name, board.device_type) == ("Raspberry Pi Pico 2, Arduino", "pico2")
+    assert set(board.connection.info) == {"port"}
+
+
 def test_no_mount_table_is_no_drive(tmp_path: Path):
     assert list(sightings(tmp_path / "none", (), tmp_path)) == []
 

@@ -73,6 +73,14 @@ def test_a_chip_on_its_own_usb_says_its_mac_but_not_which_chip_it_is(machine: Ma
     assert (board.device_type, board.candidates) == ("", ("esp32c3", "esp32s3"))
 
 
+def test_what_may_be_one_of_several_boards_is_not_said_to_be_one(machine: Machine):
+    machine.plug_in("ttyACM0", ST_LINK, serial="066B", location="1-2:1.2")
+    machine.plug_in("ttyACM1", (0x2E8A, 0x0005), serial="E66", location="1-3:1.0")
+    boards = found(machine)
+    assert [(board.device_type, board.certain) for board in boards] == [("", False)] * 2
+    assert [board.candidates for board in boards] == [("stm32",), ("pico", "pico2")]
+
+
 def test_ports_are_named_by_id(machine: Machine):
     machine.plug_in("ttyUSB7", serial="4c1f", by_id=BY_ID.format("4c1f"), by_path=BY_PATH.format("3"))
     assert only(machine).connection.port == str(machine.links / "by-id" / BY_ID.format("4c1f"))
