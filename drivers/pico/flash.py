@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from drivers.base import Segment
-from drivers.pico.image import FLASH_BASE
+from drivers.pico.image import FLASH_BASE, PAGE
 from drivers.pico.uf2 import SECTOR
 
-PAGE = 256
 _ERASED_PAGE = b"\xff" * PAGE
 _WINDOW = 512  # bytes that are compared, as picotool's two pages
 _TELLING_BYTES = 32  # different ones, in what can hardly be there twice
@@ -42,8 +41,12 @@ def merged(address: int, current: bytes, segments: Sequence[Segment]) -> bytes:
     return bytes(sector)
 
 
-def programmable(sector: bytes) -> Iterator[tuple[int, bytes]]:
-    """The runs of pages that are not erased: offsets and bytes."""
+def programmable(sector: bytes, last: int | None) -> Iterator[tuple[int, bytes]]:
+    """The runs of pages that are not erased: offsets and bytes; the page at the offset `last` after all others."""
+    if last is not None:
+        yield from programmable(sector[:last] + _ERASED_PAGE + sector[last + PAGE :], None)
+        yield last, sector[last : last + PAGE]
+        return
     start, run = 0, b""
     for at in range(0, len(sector), PAGE):
         page = sector[at : at + PAGE]

@@ -14,6 +14,7 @@ from drivers.base import Segment
 
 FLASH_BASE = 0x1000_0000
 
+PAGE = 0x100  # bytes; what is programmed at once
 HEAD_SIZE = 0x1000  # bytes; RP2350's ROM looks for a block no further
 Read = Callable[[int, int], bytes]
 """`read(address, size)`: up to `size` bytes; fewer, or none, where nothing is known of the rest."""
@@ -90,11 +91,25 @@ def _image_def(head: bytes) -> tuple[bool, bool]:
 
 def _first_items(head: bytes) -> Iterator[tuple[int, int, int]]:
     """Of each block in the image: its first item's type, size in words and flags."""
+    return (struct.unpack_from("<BBH", head, at + 4) for at in _blocks(head))
+
+
+def _blocks(head: bytes) -> Iterator[int]:
     at = head.find(struct.pack("<I", _BLOCK_START))
     while at != -1:
         if at % 4 == 0 and struct.pack("<I", _BLOCK_END) in head[at : at + _LARGEST_BLOCK] and at + 8 <= len(head):
-            yield struct.unpack_from("<BBH", head, at + 4)
+            yield at
         at = head.find(struct.pack("<I", _BLOCK_START), at + 4)
+
+
+def deciding_page(head: bytes, *, rp2040: bool) -> int:
+    """Where in the flash's first sector the page is without which the chip's ROM finds nothing to start.
+
+    What is cut short before that one is written leaves a board in its boot loader. With the second stage alone, RP2040
+    would leave for an application that is not all there, and be reached by no one but a hand at BOOTSEL.
+    """
+    first = 0 if rp2040 else next(_blocks(head[:HEAD_SIZE]), 0)
+    return first - first % PAGE
 
 
 def from_segments(segments: Sequence[Segment]) -> Read:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from drivers.base import BadImage, Segment
-from drivers.pico.image import FLASH_BASE
+from drivers.pico.image import FLASH_BASE, deciding_page
 
 BLOCK_SIZE = 512
 PAYLOAD = 256  # bytes; the only payload that the ROMs take
@@ -181,8 +181,9 @@ def _joined(name: str, pages: Mapping[int, bytes]) -> Iterator[Segment]:
 def build(segments: Iterable[Segment], family: Family, *, absolute_block: bool) -> bytes:
     """A file of whole sectors, erased where the segments say nothing; groups of 16 blocks are sectors.
 
-    The sector that the ROM starts from is begun first and finished last: until the file is through, the ROM finds
-    nothing to start there and stays in its boot loader, where the next attempt finds it without a hand at the board.
+    The sector that the ROM starts from is begun first and finished last, with the page that decides: until the file is
+    through, the ROM finds nothing to start there and stays in its boot loader, where the next attempt finds it without
+    a hand at the board.
     `absolute_block`: put the block for RP2350-E10 before it.
     """
     sectors = laid_out(segments)
@@ -191,7 +192,9 @@ def build(segments: Iterable[Segment], family: Family, *, absolute_block: bool) 
     ]
     order = list(range(len(pages)))
     if FLASH_BASE in sectors:
-        order = [_PAGES - 1, *order[_PAGES:], *order[: _PAGES - 1]]
+        last = deciding_page(sectors[FLASH_BASE], rp2040=family is Family.RP2040) // PAYLOAD
+        *others, first = (page for page in order[:_PAGES] if page != last)
+        order = [first, *order[_PAGES:], *others, last]
     head = _e10_block() if absolute_block else b""
     return head + b"".join(_block(*pages[number], number, len(pages), family) for number in order)
 

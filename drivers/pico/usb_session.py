@@ -113,7 +113,7 @@ class UsbSession(PicoSession):
 
     def _read(self, region: Region, progress: Progress) -> bytes:
         """The ROM reads whole pages from their beginning on."""
-        start = region.address - region.address % pico_flash.PAGE
+        start = region.address - region.address % pico_image.PAGE
         data = bytearray()
         while start + len(data) < region.end:
             size = min(_READ_CHUNK, region.end - start - len(data))
@@ -158,8 +158,10 @@ class UsbSession(PicoSession):
         return self._loader.read(address, SECTOR)
 
     def _write_sector(self, address: int, data: bytes) -> None:
+        rp2040 = self._known.chip == "rp2040"
+        last = pico_image.deciding_page(data, rp2040=rp2040) if address == FLASH_BASE else None
         self._loader.erase(address, SECTOR)
-        for at, run in pico_flash.programmable(data):
+        for at, run in pico_flash.programmable(data, last):
             self._loader.write(address + at, run)
         if self._loader.read(address, SECTOR) != data:
             raise VerificationFailed(f"the sector at {address:#x} does not hold what was written to it")

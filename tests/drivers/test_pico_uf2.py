@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from drivers.base import BadImage, Segment
 from drivers.pico import PICO, PICO2
 from drivers.pico import uf2 as pico_uf2
+from drivers.pico.image import startable
 from drivers.pico.uf2 import Family
 from drivers.virtual.pico import firmware
 from drivers.virtual.pico.chips import CHIPS, FLASH_BASE
@@ -152,13 +153,21 @@ def test_the_layout_holds_the_segments_and_is_erased_elsewhere(pieces: list[tupl
         assert sector == memory[address - FLASH_BASE :][:SECTOR]
 
 
-def test_the_sector_that_the_rom_starts_from_is_erased_first_and_finished_last():
-    app = firmware.build_app(CHIPS["pico"], "x", "1")
-    data = pico_uf2.build([Segment(FLASH_BASE, app)], Family.RP2040, absolute_block=False)
-    order = [struct.unpack_from("<I", data, at + 12)[0] - FLASH_BASE for at in range(0, len(data), 512)]
-    assert order[0] == 15 * PAGE
-    assert order[-15:] == [PAGE * page for page in range(15)]
+@pytest.mark.parametrize(("chip", "family"), [("pico", Family.RP2040), ("pico2", Family.RP2350_ARM_S)])
+def test_the_sector_that_the_rom_starts_from_is_erased_first_and_finished_last(chip: str, family: Family):
+    app = firmware.build_app(CHIPS[chip], "x", "1")
+    data = pico_uf2.build([Segment(FLASH_BASE, app)], family, absolute_block=False)
+    blocks = [data[at : at + 512] for at in range(0, len(data), 512)]
+    order = [struct.unpack_from("<I", block, 12)[0] - FLASH_BASE for block in blocks]
+    assert order[0] < SECTOR
     assert order[1:-15] == list(range(SECTOR, len(order) * PAGE, PAGE))
+    assert sorted(order) == list(range(0, len(order) * PAGE, PAGE))
+    flash = bytearray(b"\xff" * SECTOR)
+    for address, block in zip(order, blocks, strict=True):
+        assert not startable(bytes(flash)).chips, "before the last page, the ROM finds nothing to start"
+        if address < SECTOR:
+            flash[address : address + PAGE] = block[32 : 32 + PAGE]
+    assert startable(bytes(flash)).chips
 
 
 def test_the_block_for_rp2350_e10_comes_first_where_it_is_wanted():
