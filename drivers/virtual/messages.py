@@ -19,6 +19,7 @@ class BoardPorts(_Message):
     pty: str = ""
     url: str = ""  # RFC2217
     mount_point: str = ""  # the folder in which its boot drive appears and disappears
+    drive: str = ""  # what appears there, in words: a mount, or why it is a plain folder
     usb: str = ""  # what `Link.usb` takes
     host: str = ""  # on the network, as host:port
 

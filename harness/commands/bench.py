@@ -78,5 +78,6 @@ def _of_chips(chips: tuple[str, ...]) -> list[BoardSpec]:
 def _print_ports(boards: Mapping[str, BoardPorts]) -> None:
     width = max(len(board_id) for board_id in boards)
     for board_id, ports in boards.items():
-        places = (ports.url, ports.pty, ports.host, ports.mount_point, ports.usb)
+        drive = f"{ports.mount_point} ({ports.drive})" if ports.drive else ports.mount_point
+        places = (ports.url, ports.pty, ports.host, drive, ports.usb)
         click.echo("  ".join([f"{board_id:<{width}}", *filter(None, places)]))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from drivers.virtual.pico.mounts import SOURCE as OF_A_BENCH
 from harness.discovery.sighting import Connection, Sighting, plain
 
 INFO_FILE = "INFO_UF2.TXT"
@@ -68,7 +69,8 @@ def _mounted(mounts: Path) -> Iterator[tuple[Path, str]]:
     except OSError:
         return
     for fields in (line.split(" ") for line in lines):
-        if len(fields) > 2 and fields[2].startswith(_FILE_SYSTEMS):
+        # Of a bench's own drives its note tells, which says more of them.
+        if len(fields) > 2 and fields[2].startswith(_FILE_SYSTEMS) and fields[0] != OF_A_BENCH:
             yield Path(_unescaped(fields[1])), _unescaped(fields[0])
 
 

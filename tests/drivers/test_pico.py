@@ -14,6 +14,7 @@ from drivers import load_driver
 from drivers.base import (
     BadImage,
     BootFailed,
+    Category,
     ConnectionLost,
     DeviceError,
     FlashFailed,
@@ -51,7 +52,7 @@ from drivers.virtual.spec import (
 from harness import backup as blocks
 from harness.deadline import limit
 from harness.store import Store
-from tests.drivers.virtual.pico.conftest import SECTOR, has_drive, until
+from tests.drivers.virtual.pico.conftest import NEEDS_MOUNTS, SECTOR, has_drive, until
 
 TYPES = ("pico", "pico2", "pico-usb", "pico2-usb")
 NAMES = {"pico": "rp2040", "pico-usb": "rp2040", "pico2": "rp2350", "pico2-usb": "rp2350"}
@@ -371,6 +372,25 @@ def test_power_that_is_lost_while_writing_leaves_a_board_that_the_next_attempt_f
     assert flash(tmp_path)[: len(new.data)] == new.data
     session.reset()
     assert "2.0.0 ready" in heard(session, "ready")
+
+
+@NEEDS_MOUNTS
+@OverDrive
+def test_a_copy_onto_a_mount_whose_board_loses_power_is_a_lost_connection_and_worth_another(
+    bench, session, tmp_path: Path, device_type: str
+):
+    assert bench.boards["b"].drive == "mounted by FUSE"
+    new = segment(device_type, "2.0.0")
+    for at_byte in 300, written(device_type, flash(tmp_path)) - 1:
+        session.connect()
+        bench.set_faults("b", [PowerLoss(fault="power-loss", at_byte=at_byte, off_s=0.1)])
+        with pytest.raises(ConnectionLost, match=os.strerror(errno.EIO)) as raised:
+            session.write([new], ignore)
+        assert (raised.value.category, raised.value.retryable) == (Category.CONNECTION, True)
+        until(lambda: has_drive(bench.boards["b"].mount_point))
+    session.connect()
+    session.write([new], ignore)
+    assert flash(tmp_path)[: len(new.data)] == new.data
 
 
 @OverUsb

@@ -12,7 +12,7 @@ from drivers.virtual.flash import NorFlash
 from drivers.virtual.pico import app, program
 from drivers.virtual.pico.cdc import CdcWire, Terminal
 from drivers.virtual.pico.chips import CHIPS, Chip
-from drivers.virtual.pico.drive import DriveFolder
+from drivers.virtual.pico.drive import Drive
 from drivers.virtual.pico.machine import Machine
 from drivers.virtual.pico.picoboot import Picoboot
 from drivers.virtual.pico.uf2_loader import Uf2Loader
@@ -29,7 +29,7 @@ _FLASH, _LOADER, _CODE = "flash", "loader", "code"
 class PicoBoard:
     """A board on the bench. Its methods are what a hand or a supply can do to it; none of them waits."""
 
-    def __init__(self, board_id: str, chip: Chip, unique: bytes, flash: Path, drive: Path, speed: Speed) -> None:
+    def __init__(self, board_id: str, chip: Chip, unique: bytes, flash: Path, drive: Drive, speed: Speed) -> None:
         self.board_id = board_id
         self._unique = unique
         self._own_chip = chip
@@ -39,7 +39,7 @@ class PicoBoard:
         self.wire = CdcWire(self._pace, Faults((), board_id))
         self._machine = Machine(chip, self._cells, self.wire, self._pace)
         self.terminal = Terminal(self.wire, self.touch)
-        self.drive = DriveFolder(drive)
+        self.drive = drive
         self.usb = UsbIpServer(lambda: self.wire.faults, self._lost_by_usb)
         self._power = Power(self._begin, self._forget)
         self._bootsel = False

@@ -11,10 +11,13 @@ from typing import Self
 from drivers.virtual.errors import BenchError
 from drivers.virtual.folder import BoardFolder
 from drivers.virtual.messages import BoardPorts
-from drivers.virtual.pico import firmware
+from drivers.virtual.pico import firmware, mounts
 from drivers.virtual.pico.board import PicoBoard
 from drivers.virtual.pico.cdc import CdcPty
 from drivers.virtual.pico.chips import CHIPS, Chip, chip_id
+from drivers.virtual.pico.drive import Drive
+from drivers.virtual.pico.drive_folder import DriveFolder
+from drivers.virtual.pico.drive_mounted import MountedDrive
 from drivers.virtual.rfc2217 import Rfc2217Port
 from drivers.virtual.spec import BoardSpec, Fault, WrongChip
 
@@ -58,7 +61,10 @@ class PicoStation:
         usb = await self._board.usb.open()
         self._pty = CdcPty(self._board)
         self._board.set_power(on=True)
-        return self._named(BoardPorts(pty=self._pty.path, url=url, mount_point=str(self._board.drive.path), usb=usb))
+        drive = self._board.drive
+        return self._named(
+            BoardPorts(pty=self._pty.path, url=url, mount_point=str(drive.path), drive=drive.kind, usb=usb)
+        )
 
     def _named(self, ports: BoardPorts) -> BoardPorts:
         """Only the kinds of connection that the target names; all of them where it names no way to the boot loader."""
@@ -69,6 +75,7 @@ class PicoStation:
             pty=ports.pty if spec.port else "",
             url=ports.url if spec.port else "",
             mount_point=ports.mount_point if spec.mount_point else "",
+            drive=ports.drive if spec.mount_point else "",
             usb=ports.usb if spec.usb else "",
         )
 
@@ -93,7 +100,26 @@ class PicoStation:
                 f"{spec.board_id}: there is no flash chip of {size} bytes (256 KiB to 16 MiB, a power of 2)"
             )
         path = self._folder.flash_file(size, lambda: firmware.factory_image(chip))
-        return PicoBoard(spec.board_id, chip, _unique(spec), path, self._folder.path / "drive", spec.speed)
+        return PicoBoard(spec.board_id, chip, _unique(spec), path, self._make_drive(), spec.speed)
+
+    def _make_drive(self) -> Drive:
+        """A mount where this machine can have one; the option `drive` decides otherwise, or insists on it."""
+        path, board_id = self._folder.path / "drive", self._spec.board_id
+        wanted = self._spec.options.get("drive")
+        if wanted not in (None, "fuse", "folder"):
+            raise BenchError(f"{board_id}: drive is fuse or folder, not {wanted!r}")
+        try:
+            mounts.clear(path)
+        except OSError as error:
+            raise BenchError(f"{board_id}: a killed bench has left its drive mounted: umount -l {path}") from error
+        why_no_mount = "as the option `drive` says" if wanted == "folder" else mounts.why_none()
+        folder = DriveFolder(path, why_no_mount)
+        folder.hide()  # a killed bench's, too
+        if not why_no_mount:
+            return MountedDrive(path)
+        if wanted == "fuse":
+            raise BenchError(f"{board_id}: its drive can not be mounted here: {why_no_mount}")
+        return folder
 
     def _size_in_options(self) -> int | None:
         """What the target tells its driver of the board's flash."""

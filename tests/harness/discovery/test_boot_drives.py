@@ -35,6 +35,11 @@ def test_a_folder_that_is_named_is_looked_into_too_and_counts_once(machine: Mach
     assert [where for where, _name in looked_at(machine, (drive, mounted))] == [str(mounted), str(drive)]
 
 
+def test_a_virtual_boards_drive_is_told_by_its_bench_alone(machine: Machine):
+    machine.mount("drive", RP2, device="batch-flash", kind="fuse.rpi-rp2")
+    assert looked_at(machine) == []
+
+
 def test_network_shares_are_not_looked_into(machine: Machine):
     machine.mount("share", RP2, device="server:/share", kind="nfs4")
     assert looked_at(machine) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers.virtual.pico import mounts
 from drivers.virtual.pico.board import PicoBoard
 from drivers.virtual.pico.chips import CHIPS, FLASH_BASE
 from drivers.virtual.pico.station import station
@@ -21,6 +22,9 @@ FAMILY = {"rp2040": RP2040, "rp2350": RP2350_ARM_S}
 PAGE, SECTOR = 256, 4096
 ERASED_SECTOR = b"\xff" * SECTOR
 LIMIT_S = 20.0
+
+NEEDS_MOUNTS = pytest.mark.skipif(bool(mounts.why_none()), reason=f"no drive can be mounted: {mounts.why_none()}")
+DRIVES = pytest.mark.parametrize("drive", ["folder", pytest.param("fuse", marks=NEEDS_MOUNTS)])
 
 
 def uf2_block(
@@ -81,13 +85,17 @@ async def eventually(condition: Callable[[], bool]) -> None:
 def on_board(
     state: Path, chip: str, test: Callable[[PicoBoard], Awaitable[None]], contents: bytes | None = None, **more: object
 ) -> bytes:
-    """Run a test with a board in this process; what its flash holds afterwards."""
+    """Run a test with a board in this process; what its flash holds afterwards.
+
+    Its drive is a folder: a mount would let a test that writes to it wait for the event loop that it blocks.
+    """
 
     async def run() -> None:
         factory = state / "factory.bin"
         if contents is not None:
             factory.write_bytes(contents)
-        spec = BoardSpec(board_id="b", chip=chip, factory=factory if contents is not None else None, **more)
+        origin = factory if contents is not None else None
+        spec = BoardSpec(board_id="b", chip=chip, factory=origin, options={"drive": "folder"}, **more)
         with station(spec, state, 0) as place:
             await place.open()
             await test(place._board)

@@ -17,6 +17,7 @@ from drivers.virtual.spec import PowerLoss, SlowErase
 from tests.drivers.virtual.conftest import board, flash_of
 from tests.drivers.virtual.pico.conftest import (
     ABSOLUTE,
+    DRIVES,
     ERASED_SECTOR,
     FAMILY,
     PAGE,
@@ -59,14 +60,15 @@ def after(tmp_path: Path, chip: str, data: bytes, *, restarts: bool, contents: b
     return on_board(tmp_path, chip, test, contents=contents)
 
 
+@DRIVES
 @pytest.mark.parametrize("chip", ["pico", "pico2"])
-def test_cp_of_what_uf2conv_made_updates_the_board_and_the_drive_leaves(start, tmp_path: Path, chip: str):
+def test_cp_of_what_uf2conv_made_updates_the_board_and_the_drive_leaves(start, tmp_path: Path, chip: str, drive: str):
     made = CHIPS[chip]
     app = firmware.build_app(made, "blink", "2.5.0")
     (tmp_path / "app.bin").write_bytes(app)
     (tmp_path / "blank.bin").write_bytes(BLANK)
     uf2conv(tmp_path / "app.bin", tmp_path / "app.uf2", {"pico": "RP2040", "pico2": "RP2350_ARM_S"}[chip])
-    bench = start(board("b", chip, factory=tmp_path / "blank.bin"))
+    bench = start(board("b", chip, factory=tmp_path / "blank.bin", options={"drive": drive}))
     ports = bench.boards["b"]
     until(lambda: has_drive(ports.mount_point))
     assert cp(tmp_path / "app.uf2", ports.mount_point).returncode == 0
