@@ -107,6 +107,7 @@ class Controller:
         self._since = started.run.clock()
         self._nodes: list[WorkerController] = []
         self._alive: set[str] = set()  # the workers that are up, or coming up
+        self._dead_workers = 0
         self._node_of: dict[str, object] = {}
         self._unwritten: list[str] = []
         self._unsaid: list[str] = []
@@ -138,8 +139,20 @@ class Controller:
     def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
         """One that died is replaced, and xdist sees to it; those that end of themselves may leave nobody behind."""
         self._alive.discard(node.gateway.id)
-        if error is None and not self._alive:
+        if error is not None:
+            self._count_dead_worker()
+        elif not self._alive:
             self._scheduler.has_workers = False
+
+    def _count_dead_worker(self) -> None:
+        """At the limit xdist ends the other workers too, after what they are at."""
+        from xdist.dsession import get_default_max_worker_restart
+
+        self._dead_workers += 1
+        limit = get_default_max_worker_restart(self._config)
+        if limit is not None and self._dead_workers == limit + 1:
+            processes = "a worker process" if limit == 0 else f"{self._dead_workers} worker processes"
+            self._start_no_more(f"the death of {processes} (--max-worker-restart {limit})")
 
     def _beat(self) -> None:
         """On the heartbeat's thread: `DeviceScheduling.remove_pending_tests_from_node` is called for it, on ours."""

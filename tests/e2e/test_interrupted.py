@@ -118,6 +118,22 @@ def test_a_device_at_which_two_workers_die_is_left_alone_named_and_in_quarantine
     assert again.returncode == 0, again.output
 
 
+def test_without_a_new_worker_a_dead_ones_device_is_not_said_to_go_on_and_can_be_resumed(project: Project):
+    process = start(project, "-n", "2", "--max-worker-restart", "0", times=1)
+    os.kill(worker_of(project, "ESP32_002"), signal.SIGKILL)
+    result = finish(project, process)
+    assert result.returncode == 1, result.output
+    assert "a new one goes on" not in result.output
+    assert "the death of a worker process (--max-worker-restart 0): no further device is started" in result.output
+    outcomes = result.outcomes()
+    assert (outcomes["ESP32_002"], outcomes["ESP32_004"]) == ("emergency", "not-run")
+    assert "1 failed" in result.output, "pytest counts it too"
+    assert "the death of a worker process" in result.device("ESP32_004")["reason"]
+    resumed = project.run("fleet.yaml", "--resume", "last", "-n", "2")
+    assert resumed.returncode == 0, resumed.output
+    assert resumed.outcomes() == dict.fromkeys(BOARDS, "updated")
+
+
 def test_a_worker_that_finds_another_plan_is_refused_and_no_board_is_flashed_by_it(project: Project):
     process = start(project, "-n", "2", times=1)
     plan = RunFolder(project.path / "runs" / "latest").plan_file
