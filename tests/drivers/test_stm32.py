@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -309,6 +310,27 @@ def test_a_protected_chip_is_refused_by_name_and_its_protection_is_never_lifted(
     session.connect()
     session.write([Segment(BASE, IMAGE)], ignore)
     assert lab.flash(chip)[: len(IMAGE)] == IMAGE
+
+
+def test_a_boot_loader_that_is_out_of_step_is_not_taken_for_a_protected_one():
+    """It refuses everything; a protected one still tells who it is."""
+    master, slave = os.openpty()
+    product_id = b"\x79\x01\x04\x10\x79"
+    answers = iter([b"\x79", b"\x79\x04\x22\x00\x02\x11\x31\x79", product_id, product_id])
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):  # the far end was closed
+            while os.read(master, 64):
+                os.write(master, next(answers, b"\x1f"))
+
+    loader = threading.Thread(target=answer)
+    loader.start()
+    session = STM32.open(Link(os.ttyname(slave), 115200, 115200, options=Stm32Options()), lambda _line: None)
+    with pytest.raises(ConnectionLost, match="refuses GET_ID"):
+        session.connect()
+    os.close(slave)
+    loader.join()
+    os.close(master)
 
 
 @pytest.mark.parametrize("held", [OLD, b"\xff" * 0x1000], ids=["used", "blank"])
