@@ -20,6 +20,7 @@ _IN_SYNC = b"\x14\x10"  # Resp_STK_INSYNC, Resp_STK_OK
 _PRESSES = 3
 _BLINKING_S = 0.4  # Optiboot's three flashes; newer versions skip them
 _ANSWER_S = 0.25
+_LATE_S = 0.4  # the longest round trip to a board behind a slow network: Optiboot waits for a second in all
 _SYNCS = 3  # for each press
 _SYNCS_OF_AVRDUDE = 3
 _AVRDUDE_SPEAKS_WITHIN_S = 3.0
@@ -29,7 +30,7 @@ ADVICE = (
 )
 _ALL = 1 << 16  # bytes; more than a tool says before it is answered
 _FIRST_OF_AVR109 = b"\x1bS"
-_LOOK_S = 0.02
+_LOOK_S = 0.05
 _STK500V2_BOOTS_S = 0.1  # wiring.c waits for 80 ms
 
 
@@ -54,35 +55,51 @@ Raises `ConnectionLost` where nobody answers.
 
 def stk500v1(port: BoardPort, talk: Talk) -> int:
     """Optiboot and ATmegaBOOT. Their watchdog is kept quiet until avrdude has said its last GET_SYNC."""
+    syncs = _Syncs(port)
     for press in range(_PRESSES):
         if press:
             port.let_go()
         port.press()
-        if talk.is_over or _answers(port, talk):
+        if talk.is_over or _answers(syncs, talk):
             break
     else:
         raise ConnectionLost("the boot loader does not answer: no reply to GET_SYNC after three resets", advice=ADVICE)
     end = time.monotonic() + _AVRDUDE_SPEAKS_WITHIN_S
     while talk.told < _SYNCS_OF_AVRDUDE * len(_GET_SYNC) and time.monotonic() < end and not talk.is_over:
-        _sync(port)
+        time.sleep(_LOOK_S)
+        syncs.ask()
+    syncs.settle()
     return len(_GET_SYNC)
 
 
-def _answers(port: BoardPort, talk: Talk) -> bool:
+def _answers(syncs: _Syncs, talk: Talk) -> bool:
     time.sleep(_BLINKING_S)
-    return any(talk.is_over or _sync(port) for _ in range(_SYNCS))
+    return any(talk.is_over or syncs.ask() for _ in range(_SYNCS))
 
 
-def _sync(port: BoardPort) -> bool:
-    """Whether it answers. Whatever comes later than that is read by the next one, or before the tool is connected."""
-    port.write(_GET_SYNC)
-    said, end = b"", time.monotonic() + _ANSWER_S
-    while time.monotonic() < end:
-        said += port.read()
-        if said.endswith(_IN_SYNC):
-            port.read()  # an answer to an earlier one, if there was one
-            return True
-    return False
+class _Syncs:
+    """GET_SYNCs of ours, and their answers, of which avrdude must hear none: it would take it for that to its own."""
+
+    def __init__(self, port: BoardPort) -> None:
+        self._port = port
+        self._unanswered = 0  # of those that a board said nothing to, or is still to: it may be far away
+
+    def ask(self) -> bool:
+        """Whether it answers in time, be it this one or one before."""
+        self._port.write(_GET_SYNC)
+        self._unanswered += 1
+        return self._is_answered(_ANSWER_S)
+
+    def settle(self) -> None:
+        while self._unanswered and self._is_answered(_LATE_S):
+            pass
+
+    def _is_answered(self, within_s: float) -> bool:
+        said, end = b"", time.monotonic() + within_s
+        while _IN_SYNC not in said and time.monotonic() < end:
+            said += self._port.read()
+        self._unanswered = max(0, self._unanswered - said.count(_IN_SYNC))
+        return _IN_SYNC in said
 
 
 def avr109(_port: BoardPort, talk: Talk) -> int:

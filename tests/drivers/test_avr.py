@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -266,6 +268,45 @@ def test_a_board_that_is_silent_once_is_reset_again(lab: Lab):
         assert session.connect().chip == "atmega328p"
     finally:
         session.close()
+
+
+def carry(source: socket.socket, target: socket.socket, delay_s: float) -> None:
+    with suppress(OSError):
+        while data := source.recv(4096):
+            time.sleep(delay_s)
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def far_away(url: str, delay_s: float) -> Iterator[str]:
+    """The same port, at the far end of a line that is so slow, both ways. For one connection."""
+    host, port = url.removeprefix("rfc2217://").split(":")
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection((host, int(port))) as board:
+        address = f"rfc2217://127.0.0.1:{server.getsockname()[1]}"
+
+        def serve() -> None:
+            with server.accept()[0] as driver:
+                there = threading.Thread(target=carry, args=(driver, board, delay_s))
+                there.start()
+                carry(board, driver, delay_s)
+                there.join()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield address
+        thread.join()
+
+
+def test_a_board_behind_a_slow_network_is_no_silent_one(lab: Lab):
+    """Its answers to our GET_SYNCs come when avrdude is waiting for that to its own."""
+    with far_away(lab.bench.boards["uno"].url, 0.15) as url:
+        session = ARDUINO.open(Link(url, 115200, 115200, chip="uno"), lab.lines.append)
+        try:
+            assert session.connect().chip == "atmega328p"
+        finally:
+            session.close()
+    assert "the boot loader does not answer" not in lab.lines
 
 
 @pytest.mark.parametrize("face", ["url", "pty"])
