@@ -58,7 +58,7 @@ class Job:
 
     operations: Sequence[str] = ()
     bars: int = 0
-    limit_s: float = 2 * READY_LIMIT_S
+    silence_s: float = READY_LIMIT_S  # the longest once it is ready; a bar grows with each fiftieth of its bytes
     total: int = 0  # bytes, for the progress
 
     def arguments(self, part: Part, programmer: Programmer, path: str, baud: int) -> list[str]:
@@ -159,18 +159,19 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 def _follow(process: subprocess.Popen[bytes], bridge: Bridge, job: Job, output: Output) -> None:
     assert process.stderr is not None
-    start = time.monotonic()
+    start = heard = time.monotonic()
     while not bridge.is_broken:
         if select.select([process.stderr], [], [], _POLL_S)[0]:
             data = os.read(process.stderr.fileno(), 4096)
             if not data:
-                process.wait(max(0.1, start + job.limit_s - time.monotonic()))
+                process.wait(job.silence_s)
                 return
             output.feed(data)
+            heard = time.monotonic()
             if output.is_line_lost:
                 return
-        spent_s = time.monotonic() - start
-        if not output.is_ready and spent_s > READY_LIMIT_S:
+        now = time.monotonic()
+        if not output.is_ready and now - start > READY_LIMIT_S:
             raise NoSync(output.text)
-        if spent_s > job.limit_s:
-            raise PhaseTimeout(f"avrdude did not end within {job.limit_s:.0f} s")
+        if output.is_ready and now - heard > job.silence_s:
+            raise PhaseTimeout(f"avrdude has said nothing for {job.silence_s:.0f} s")

@@ -51,9 +51,7 @@ from drivers.base import (
 from drivers.translation import translated
 
 _TRIES = 3  # to reach the boot loader, for each run: nothing has been done to the board before it answers
-_BITS_PER_BYTE = 10
 _PORT_PATIENCE_S = 6.0  # for a USB port that is about to come
-_PACE = 4  # a run may take so many times as long as its bytes need on the wire
 
 _WAKE: dict[Programmer, Wake] = {
     Programmer.ARDUINO: avr_wake.stk500v1,
@@ -258,10 +256,7 @@ class AvrSession:
             raise ConnectionLost("the session has not identified the board; connect first")
 
     def _job(self, operations: Sequence[str], size: int, passes: int) -> Job:
-        """Its limit: generous to the board's own work, which the longest silence bounds."""
-        wire_s = passes * size * _BITS_PER_BYTE / self._link.flash_baudrate
-        limit_s = avrdude.READY_LIMIT_S + self._link.read_timeout_s + _PACE * wire_s
-        return Job(operations, bars=passes, limit_s=limit_s, total=size)
+        return Job(operations, bars=passes, silence_s=self._link.read_timeout_s, total=size)
 
     def _avrdude(self, doing: str, job: Job, progress: Progress = _nothing) -> None:
         """One run, with the board reset into its boot loader; again where that did not answer at all."""

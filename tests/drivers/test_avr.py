@@ -482,6 +482,17 @@ def test_an_avrdude_of_8_is_understood(lab: Lab, tmp_path: Path, monkeypatch: py
         lab.session("uno8", "uno").connect()
 
 
+def test_an_avrdude_that_falls_silent_is_ended(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    session = lab.session("uno", read_timeout_s=1)
+    session.connect()
+    before, begun = children(), time.monotonic()
+    install_avrdude(tmp_path, "echo avrdude: reading flash memory ... >&2; exec sleep 60", monkeypatch)
+    with pytest.raises(PhaseTimeout, match="said nothing for 1 s"):
+        session.read(ALL_OF_AN_UNO, ignore)
+    assert time.monotonic() - begun < 10, "whatever time the bytes would need"
+    assert children() <= before
+
+
 def test_an_avrdude_that_only_explains_its_options_has_done_nothing(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
