@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from abc import abstractmethod
 from types import TracebackType
 from typing import Protocol, Self
 
-from drivers.virtual.folder import BoardFolder
+from drivers.virtual.board_station import AnyBoard, BoardStation
 from drivers.virtual.messages import BoardPorts
 from drivers.virtual.pty import PtyPort
 from drivers.virtual.rfc2217 import Rfc2217Port
-from drivers.virtual.spec import BoardSpec, Fault
 from drivers.virtual.wire import Wire
 
 
-class SerialBoard(Protocol):
+class SerialBoard(AnyBoard, Protocol):
     """What a hand, an adapter or a supply can do to a board. None of it waits."""
 
     @property
@@ -33,45 +30,21 @@ class SerialBoard(Protocol):
         which was in reset while they passed.
         """
 
-    def set_power(self, *, on: bool) -> None:
-        """Connect or cut the supply. RAM is lost, flash is kept as far as it was programmed."""
 
-    def set_faults(self, faults: Iterable[Fault]) -> None:
-        """From now on the board has these faults and no others."""
+class SerialStation(BoardStation):
+    """A board with its folder and its ports."""
 
-    def close(self) -> None:
-        """End the board; its flash file stays."""
-
-
-class SerialStation(ABC):
-    """A board with its folder and its ports. A family says how its board is made, and which faults it can have."""
-
-    def __init__(self, spec: BoardSpec, state: Path, wait_s: float) -> None:
-        self.spec = spec
-        self._wait_s = wait_s
-        self.folder = BoardFolder(spec, state)
+    board: SerialBoard
 
     @abstractmethod
-    def make_board(self) -> SerialBoard:
-        """The board, without power yet. Raises BenchError."""
-
-    @abstractmethod
-    def check_faults(self, faults: Sequence[Fault]) -> None:
-        """Raises BenchError for a fault that such a board can not have."""
+    def make_board(self) -> SerialBoard: ...
 
     def make_pty(self) -> PtyPort:
         """The board's face on a device file."""
         return PtyPort(self.board)
 
     def __enter__(self) -> Self:
-        self.check_faults(self.spec.faults)
-        self.folder.acquire(self._wait_s)
-        try:
-            self.board = self.make_board()
-            self.board.set_faults(self.spec.faults)
-        except BaseException:
-            self.folder.release()
-            raise
+        super().__enter__()
         self._rfc2217 = Rfc2217Port(self.board.wire, self.board.set_lines)
         self._pty: PtyPort | None = None
         return self
@@ -82,8 +55,7 @@ class SerialStation(ABC):
         self._rfc2217.close()
         if self._pty is not None:
             self._pty.close()
-        self.board.close()
-        self.folder.release()
+        super().__exit__(kind, error, trace)
 
     async def open(self) -> BoardPorts:
         url = await self._rfc2217.open()
@@ -95,10 +67,3 @@ class SerialStation(ABC):
     def is_in_use(self) -> bool:
         """Whether a client holds the board's RFC2217 port; a pty does not tell."""
         return self._rfc2217.is_in_use
-
-    def set_power(self, *, on: bool) -> None:
-        self.board.set_power(on=on)
-
-    def set_faults(self, faults: Sequence[Fault]) -> None:
-        self.check_faults(faults)
-        self.board.set_faults(faults)

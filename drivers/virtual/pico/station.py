@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from drivers.virtual.errors import BenchError
-from drivers.virtual.folder import BoardFolder
 from drivers.virtual.messages import BoardPorts
 from drivers.virtual.pico import firmware, mounts
 from drivers.virtual.pico.board import PicoBoard
@@ -18,7 +15,7 @@ from drivers.virtual.pico.chips import CHIPS, Chip, chip_id
 from drivers.virtual.pico.drive import Drive
 from drivers.virtual.pico.drive_folder import DriveFolder
 from drivers.virtual.pico.drive_mounted import MountedDrive
-from drivers.virtual.rfc2217 import Rfc2217Port
+from drivers.virtual.serial_station import SerialStation
 from drivers.virtual.spec import BoardSpec, Fault, WrongChip
 
 _KNOWN_FAULTS = frozenset({"silent", "line-drop", "wrong-chip", "stuck-in-app", "slow-erase", "power-loss", "panics"})
@@ -26,49 +23,21 @@ _SMALLEST, _LARGEST = 1 << 18, 1 << 24
 _SERIAL = re.compile(r"[0-9A-Fa-f]{16}")
 
 
-class PicoStation:
-    """See `drivers.virtual.station.Station`."""
+class PicoStation(SerialStation):
+    board: PicoBoard
 
-    def __init__(self, spec: BoardSpec, state: Path, wait_s: float) -> None:
-        self._spec = spec
-        self._wait_s = wait_s
-        self._folder = BoardFolder(spec, state)
-
-    def __enter__(self) -> Self:
-        self._check_faults(self._spec.faults)
-        self._folder.acquire(self._wait_s)
-        try:
-            self._board = self._make_board()
-            self._board.set_faults(self._spec.faults)
-        except BaseException:
-            self._folder.release()
-            raise
-        self._rfc2217 = Rfc2217Port(self._board.wire, self._board.set_lines)
-        self._pty: CdcPty | None = None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._rfc2217.close()
-        if self._pty is not None:
-            self._pty.close()
-        self._board.close()
-        self._folder.release()
+    def make_pty(self) -> CdcPty:
+        return CdcPty(self.board)
 
     async def open(self) -> BoardPorts:
-        url = await self._rfc2217.open()
-        usb = await self._board.usb.open()
-        self._pty = CdcPty(self._board)
-        self._board.set_power(on=True)
-        drive = self._board.drive
-        return self._named(
-            BoardPorts(pty=self._pty.path, url=url, mount_point=str(drive.path), drive=drive.kind, usb=usb)
-        )
+        usb, drive = await self.board.usb.open(), self.board.drive
+        serial = await super().open()
+        also = {"mount_point": str(drive.path), "drive": drive.kind, "usb": usb}
+        return self._named(serial.model_copy(update=also))
 
     def _named(self, ports: BoardPorts) -> BoardPorts:
         """Only the kinds of connection that the target names; all of them where it names no way to the boot loader."""
-        spec = self._spec
+        spec = self.spec
         if not (spec.mount_point or spec.usb):
             return ports
         return BoardPorts(
@@ -82,30 +51,23 @@ class PicoStation:
     @property
     def is_in_use(self) -> bool:
         """Whether a client has the port over RFC2217 or the boot loader over USB/IP, or a file is on the drive."""
-        return self._rfc2217.is_in_use or self._board.usb.is_in_use or self._board.drive.is_in_use
+        return super().is_in_use or self.board.usb.is_in_use or self.board.drive.is_in_use
 
-    def set_power(self, *, on: bool) -> None:
-        self._board.set_power(on=on)
-
-    def set_faults(self, faults: Sequence[Fault]) -> None:
-        self._check_faults(faults)
-        self._board.set_faults(faults)
-
-    def _make_board(self) -> PicoBoard:
-        spec = self._spec
+    def make_board(self) -> PicoBoard:
+        spec = self.spec
         chip = _chip(spec.chip, spec.board_id)
         size = spec.flash_size or self._size_in_options() or chip.default_flash_size
         if size & (size - 1) or not _SMALLEST <= size <= _LARGEST:
             raise BenchError(
                 f"{spec.board_id}: there is no flash chip of {size} bytes (256 KiB to 16 MiB, a power of 2)"
             )
-        path = self._folder.flash_file(size, lambda: firmware.factory_image(chip))
+        path = self.folder.flash_file(size, lambda: firmware.factory_image(chip))
         return PicoBoard(spec.board_id, chip, _unique(spec), path, self._make_drive(), spec.speed)
 
     def _make_drive(self) -> Drive:
         """A mount where this machine can have one; the option `drive` decides otherwise, or insists on it."""
-        path, board_id = self._folder.path / "drive", self._spec.board_id
-        wanted = self._spec.options.get("drive")
+        path, board_id = self.folder.path / "drive", self.spec.board_id
+        wanted = self.spec.options.get("drive")
         if wanted not in (None, "fuse", "folder"):
             raise BenchError(f"{board_id}: drive is fuse or folder, not {wanted!r}")
         try:
@@ -123,18 +85,18 @@ class PicoStation:
 
     def _size_in_options(self) -> int | None:
         """What the target tells its driver of the board's flash."""
-        size = self._spec.options.get("flash_size")
+        size = self.spec.options.get("flash_size")
         return size if isinstance(size, int) else None
 
-    def _check_faults(self, faults: Sequence[Fault]) -> None:
+    def check_faults(self, faults: Sequence[Fault]) -> None:
         for fault in faults:
             if fault.fault not in _KNOWN_FAULTS:
                 raise BenchError(
-                    f"{self._spec.board_id}: a Pico can not have the fault {fault.fault!r}: USB corrects bit errors, "
+                    f"{self.spec.board_id}: a Pico can not have the fault {fault.fault!r}: USB corrects bit errors, "
                     "and its boot loader computes no digest"
                 )
             if isinstance(fault, WrongChip):
-                _chip(fault.chip, self._spec.board_id)
+                _chip(fault.chip, self.spec.board_id)
 
 
 def station(spec: BoardSpec, state: Path, wait_s: float) -> PicoStation:

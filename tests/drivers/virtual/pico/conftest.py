@@ -98,7 +98,7 @@ def on_board(
         spec = BoardSpec(board_id="b", chip=chip, factory=origin, options={"drive": "folder"}, **more)
         with station(spec, state, 0) as place:
             await place.open()
-            await test(place._board)
+            await test(place.board)
 
     asyncio.run(run())
     return (state / "b" / "flash.bin").read_bytes()
