@@ -51,7 +51,7 @@ def check_place(segment: Segment, chip: str, app_address: int | None) -> None:
         begins = segment.data[:1].hex()
         raise BadImage(
             f"{_name(segment)}: no firmware for {chip}: it begins with {begins}, where an image has e9",
-            advice="give the .bin of its build; encrypted ones need firmware_validation: {check_compatibility: false}",
+            advice="give the application's .bin; a merged image goes to 0x0 (flash_address)",
         )
 
 
