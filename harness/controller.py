@@ -52,6 +52,7 @@ def shape_session(config: pytest.Config, run: BatchRun) -> None:
         raise pytest.UsageError(f"--dist {option.dist}: a batch has a scheduler of its own; leave the option out")
     if getattr(option, "usepdb", False):
         raise pytest.UsageError("--pdb: a batch runs in worker processes, where there is no terminal")
+    config._inicache["verbosity_test_cases"] = "0"  # with -v, the items' names would be written into our lines
     # -x and --maxfail are ours to keep: xdist asks its scheduler for more items after it has ended the workers.
     config.stash[_MAXFAIL], option.maxfail = option.maxfail or 0, 0
     config.stash[_NOTES] = []
@@ -255,9 +256,7 @@ class Controller:
 
     def _start_live_view(self) -> LiveView:
         reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
-        # Its percentage, and with -v the names of items, would be written into ours.
-        reporter._show_progress_info = False
-        self._config._inicache[self._config.VERBOSITY_TEST_CASES] = "0"
+        reporter._show_progress_info = False  # its percentage would be written into ours
         writer = self._config.get_terminal_writer()
         journals = {d.device_id: self._run.folder.journal(d.device_id) for d in self._state.record().devices}
         live = LiveView(journals, len(journals), writer._file, writer.hasmarkup, self._run.clock, self._since)
