@@ -248,7 +248,7 @@ class Controller:
         self._show_live()
 
     def _show_live(self) -> None:
-        """Only once xdist has said what it says of its workers: its lines would be written into ours."""
+        """Only once the first worker is up: until then, xdist says how far they are."""
         if self._live is None:
             self._live = self._start_live_view()
         while self._unsaid:
@@ -257,6 +257,8 @@ class Controller:
     def _start_live_view(self) -> LiveView:
         reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
         reporter._show_progress_info = False  # its percentage would be written into ours
+        workers: Any = self._config.pluginmanager.getplugin("terminaldistreporter")
+        workers._isatty = False  # and so would xdist's line of workers that come up after the first
         writer = self._config.get_terminal_writer()
         journals = {d.device_id: self._run.folder.journal(d.device_id) for d in self._state.record().devices}
         live = LiveView(journals, len(journals), writer._file, writer.hasmarkup, self._run.clock, self._since)

@@ -134,8 +134,9 @@ def test_a_batch_of_real_ports_is_rehearsed_on_virtual_twins(project: Project):
 
 
 def test_a_missing_port_is_a_connection_error_that_says_what_to_do(project: Project):
-    project.write_batch(boards=["ESP32_001"], targets={"ESP32_001": {"connection_info": {"port": "/dev/ttyNONE7"}}})
-    result = project.run("fleet.yaml")
+    project.write_batch(boards=FEW, targets={"ESP32_001": {"connection_info": {"port": "/dev/ttyNONE7"}}})
+    result = project.run("fleet.yaml", "-n", "2")
+    assert "2 boards, 1 of them virtual, to 1.2.0" in result.output
     assert result.returncode == 1
     error = result.device("ESP32_001")["error"]
     assert error["category"] == "connection"
