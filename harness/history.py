@@ -35,4 +35,7 @@ def close(plan: Plan, run: RunRecord, killers: Iterable[str]) -> list[str]:
     why = "its worker process died twice"
     newly = [device_id for device_id in killers if ledger.quarantine(device_id, run.run_id, why, time.time())]
     newly += [entry.device_id for entry in ledger.update_quarantine(run, plan.quarantine_after)]
-    return [f"{device_id} is in quarantine from now on" for device_id in newly]
+    return [
+        f"{device_id} is in quarantine from now on; when it is mended: batch-flash quarantine release {device_id}"
+        for device_id in newly
+    ]

@@ -82,7 +82,7 @@ class Payloads:
             file = self._shelf.file(path)
             contents = self._shelf.contents(path, wanted.address, device_type)
         except UnusableFile as error:
-            self._report(wanted.loc, f"{path} {error}")
+            self._report(wanted.loc, f"{path} {error}", _about_path(str(wanted.file)))
             return None
         except BadImage as error:
             self._refuse(wanted.loc, error)
@@ -181,3 +181,9 @@ class Payloads:
             why = f"the images say {' and '.join(held)}" if held else f"{wanted[0].file.name} does not say one"
             self._report((), "'version' is missing", f"{why}: give the version that the firmware reports")
         return None
+
+
+def _about_path(file: str) -> str:
+    """In double quotes, YAML takes the backslashes of a path for escapes, so that they need not be there any more."""
+    is_of_windows = "\\" in file or file[1:2] == ":" or not file.isprintable()
+    return "paths are those of this machine, with forward slashes: ../firmware/app.bin" if is_of_windows else ""

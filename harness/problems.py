@@ -25,7 +25,12 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
         said = f"{self.place}: {self.message}" if self.place else self.message
-        return f"{where}: {said}" + (f"; {self.hint}" if self.hint else "")
+        return _printable(f"{where}: {said}" + (f"; {self.hint}" if self.hint else ""))
+
+
+def _printable(text: str) -> str:
+    """A file's text must not steer the terminal: `"C:\\app.bin"` in double quotes holds a bell."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 class BatchFileError(Exception):

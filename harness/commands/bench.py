@@ -25,7 +25,10 @@ from harness.plan import BatchFileError, Overrides, load_plan
 @click.option("--state", type=click.Path(path_type=Path), default=Path(".bench"), help="Where the flash files live.")
 @click.option("--speed", type=click.Choice([speed.value for speed in Speed]), help="Overrides the batch's.")
 def bench(batch: Path | None, chips: tuple[str, ...], state: Path, speed: str | None) -> None:
-    """Run virtual boards until Ctrl-C: those of --board, and a twin of each target of BATCH; print their ports."""
+    """Run virtual boards until Ctrl-C, and print their ports.
+
+    They are those of --board, and a twin of each target of BATCH.
+    """
     of_batch = _of_batch(batch)
     types = {board.board_id: device_type for board, device_type in of_batch}
     boards = [*(board for board, _type in of_batch), *_of_chips(chips)] or _of_chips(("esp32",))

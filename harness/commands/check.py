@@ -25,7 +25,9 @@ USAGE_ERROR = 4
 )
 @click.option("--simulate", is_flag=True, help="Check the batches as they would run on virtual boards.")
 def check(batches: tuple[Path, ...], site: Path | None, simulate: bool) -> None:
-    """Say all that is wrong with batch files and what they name; touch no board.
+    """Say all that is wrong with batch files; touch no board.
+
+    That includes what they name: firmware, tests, the images of virtual boards.
 
     Exit status 0 when they are good, 4 when any is not.
     """

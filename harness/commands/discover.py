@@ -73,7 +73,7 @@ def discover_command(
     network: bool,
     site: Path | None,
 ) -> None:
-    """Find boards: on serial ports, as boot drives, on the network, and on a bench.
+    """Find boards on serial ports, drives, the network, a bench.
 
     A USB bridge says nothing of the board behind it: --probe asks. Exit status 0, 1 when nothing was found.
     """

@@ -19,7 +19,9 @@ from harness.runs import RunFolder
 @click.argument("run")
 @site_option
 def cancel(run: str, site: Path | None) -> None:
-    """Stop RUN as a first Ctrl-C does: no further board is started, those being worked on are finished or restored.
+    """Stop a run as a first Ctrl-C does.
+
+    No further board is started, those being worked on are finished or restored.
 
     RUN is a run's id, a part of it that no other has, or `last`.
     """
@@ -32,7 +34,9 @@ def cancel(run: str, site: Path | None) -> None:
 @click.argument("run")
 @site_option
 def approve(run: str, site: Path | None) -> None:
-    """Let the next wave of RUN start (`approve: true`); before the wave has ended, it holds for its end.
+    """Let the next wave of a run start (`approve: true`).
+
+    Given before the wave has ended, it holds for its end.
 
     RUN is a run's id, a part of it that no other has, or `last`.
     """

@@ -11,7 +11,7 @@ import click
 @click.option("--site", is_flag=True, help="The site file's form, in place of the batch file's.")
 @click.option("--tables", is_flag=True, help="Tables of keys in Markdown, in place of a JSON Schema.")
 def schema(site: bool, tables: bool) -> None:
-    """Print the JSON Schema of a batch file, so that editors can complete and check it."""
+    """Print the JSON Schema of a batch file, for editors."""
     from harness import schema as form
     from harness.batch import Batch
     from harness.config import Site

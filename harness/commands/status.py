@@ -23,7 +23,10 @@ from harness.runs import LAST
 @click.option("--json", "as_json", is_flag=True, help="As report.json, and whether it is `live`.")
 @site_option
 def status(run: str, as_json: bool, site: Path | None) -> None:
-    """Show RUN: a run's id, a part of it that no other has, or `last` (the default)."""
+    """Show a run, also while it goes on.
+
+    RUN is a run's id, a part of it that no other has, or `last` (the default).
+    """
     folder = the_run(run, site)
     is_live = is_being_written(folder.run_journal)
     plan = plan_of(folder)

@@ -102,6 +102,11 @@ def test_the_minimal_batch_has_no_mistakes(lab: Lab):
         (("firmware_file: app.bin\n", ""), "no firmware for ESP32_001; give `firmware_file` or `images`"),
         (("app.bin", "."), " is a folder, not a file"),
         (("app.bin", "empty.bin"), "firmware_file: empty.bin is empty"),
+        (
+            ("app.bin", r"C:\fw\app.bin"),
+            r"C:\fw\app.bin does not exist; paths are those of this machine, with forward slashes",
+        ),
+        (("app.bin", r'"C:\fw\app.bin"'), r"C:\x0cw\x07pp.bin does not exist; paths are those of this machine"),
         (("app.bin", f"{'n' * 300}.bin"), "can not be read: File name too long"),
         (("app.bin", "cut.bin"), "firmware_file: cut.bin: not a whole image for esp32"),
         (("app.bin", "c3.bin"), "firmware_file: c3.bin: made for esp32c3, not for esp32"),
