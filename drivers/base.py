@@ -289,6 +289,8 @@ class Session(Protocol):
     def holds(self, segment: Segment) -> bool | None:
         """Whether the memory holds these bytes now: by the board's digest, by reading back, or as the board says of its
         firmware (in whichever slot). None where nothing tells.
+
+        With slots, after `reset`: whether it is what runs; a boot loader may have gone back by itself.
         """
 
     def installed_version(self, address: int) -> str | None:

@@ -111,6 +111,8 @@ def options_are_known(opened: Opened) -> Iterator[Problem]:
             message = f"{device_type} boards tell their version only with {options.how_version_is_told}"
             hint = "give it, or set `expect: {require_version: false}`"
             yield opened.source.problem(("targets", index), message, hint)
+        elif options.how_version_is_told and driver.capabilities.can_verify and _verification_is_required(opened):
+            yield _unverifiable(opened, index, device_type)
 
 
 def chips_are_known(opened: Opened) -> Iterator[Problem]:
@@ -168,8 +170,12 @@ def nothing_impossible_is_asked(opened: Opened) -> Iterator[Problem]:
         if can.can_read_back and previous is not None and previous[0][0] == "targets":
             why = f"{device_type} boards are read back: what they hold is the backup"
             yield opened.source.problem(previous[0], why, "remove it")
-        if not can.can_verify and setting(opened.batch, opened.site, "quality_gates", "require_verification"):
+        if not can.can_verify and _verification_is_required(opened):
             yield _unverifiable(opened, index, device_type)
+
+
+def _verification_is_required(opened: Opened) -> bool:
+    return bool(setting(opened.batch, opened.site, "quality_gates", "require_verification"))
 
 
 def _unidentifiable(opened: Opened, index: int, device_type: str) -> Iterator[Problem]:

@@ -62,6 +62,7 @@ class Procedure:
         self._backup: Backup | None = None
         self._can = device.driver.capabilities
         self._phase = Phase.LOCK
+        self._reported: str | None = None  # the version that the board told once the new firmware was to run
 
     def run(self) -> Ending:
         """Whatever goes wrong becomes the device's ending; nothing is raised.
@@ -216,7 +217,7 @@ class Procedure:
 
     def _boot(self) -> None:
         with self._enter(Phase.BOOT, self._limits.boot_s) as notes:
-            version = self._restart(boot.Wanted.from_plan(self._plan))
+            version = self._reported = self._restart(boot.Wanted.from_plan(self._plan))
             self._device.tell_version("after", version or self._device.version)
             notes.detail = f"reports {version}" if version else "no version reported"
 
@@ -239,13 +240,28 @@ class Procedure:
 
     def _commit(self) -> Ending:
         if self._can.has_slots:
-            with self._enter(Phase.CONFIRM, self._limits.identify_s):
-                self._session.confirm()
+            self._confirm()
         try:
             Safekeeper(self._device, self._session, self._tools.store).remember_good()
         except StoreError as error:
             self._device.log(f"later backups will read this firmware from the board: {error}", LogLevel.WARNING)
         return Ending(Outcome.UPDATED if self._device.touched else Outcome.UNCHANGED)
+
+    def _confirm(self) -> None:
+        """Where the version does not show which firmware runs, a boot loader may have gone back to the old one."""
+        with self._enter(Phase.CONFIRM, self._limits.identify_s) as notes:
+            self._session.confirm()
+            if self._reported not in (None, self._device.version_before):
+                return
+            runs = [self._session.holds(image) for image in self._device.images]
+            if False in runs:
+                raise BootFailed(
+                    "the board runs the firmware that it had: its boot loader has gone back by itself",
+                    advice="The new firmware does not stay up on this board, or does not mark itself as good.",
+                )
+            if None in runs:
+                same = f", which is {self._reported}, too" if self._reported else ""
+                notes.skip(f"nothing tells whether it runs the new firmware or the one before{same}")
 
     def _after_failure(self, record: ErrorRecord) -> Ending:
         if not self._device.touched:

@@ -164,8 +164,17 @@ class DeviceRecord:
 
     @property
     def is_verified(self) -> bool:
-        """Whether the board's flash was compared with the images, or it checked them itself as it received them."""
-        return any(each.phase is Phase.VERIFY and each.outcome is PhaseOutcome.PASSED for each in self.phases)
+        """Whether the board's flash was compared with the images, or it checked them itself as it received them; and
+        that what runs was not one of two firmwares that nothing tells apart.
+        """
+        compared = any(each.phase is Phase.VERIFY and each.outcome is PhaseOutcome.PASSED for each in self.phases)
+        return compared and not self.what_is_not_told
+
+    @property
+    def what_is_not_told(self) -> str:
+        """Why nobody knows which firmware runs, in words; empty where that is known."""
+        confirm = next((each for each in reversed(self.phases) if each.phase is Phase.CONFIRM), None)
+        return confirm.detail if confirm and confirm.outcome is PhaseOutcome.SKIPPED else ""
 
     @property
     def uncertain_phases(self) -> tuple[PhaseRecord, ...]:

@@ -70,6 +70,7 @@ class UpdateSession(ABC):
         self._checked: str | None = None  # the MD5 of what the board has taken and checked
         self._sent_at = 0.0 if link.untouched else time.monotonic()  # at the latest
         self._restarted = False  # since the image was sent
+        self._is_started = False  # what runs now is what was to be started
         self._watch = Watch()
 
     @abstractmethod
@@ -91,7 +92,7 @@ class UpdateSession(ABC):
 
     def connect(self) -> Identity:
         with self._translated(f"connect to {self._address}"):
-            self._connected = False
+            self._connected = self._is_started = False
             self._resolve()
             identity = self._reach()
             self._connected = True
@@ -185,15 +186,28 @@ class UpdateSession(ABC):
         raise NoUpdater(f"a board on the network can not be read back ({region.size} bytes asked for)")
 
     def holds(self, segment: Segment) -> bool | None:
-        """After an update, as the board has checked what it took; before, by the running image's MD5 on its page."""
+        """After an update, as the board has checked what it took; once that was to start, and before an update, by the
+        running image's MD5 on its page.
+        """
         with self._translated("ask which image runs"):
             self._need_connection()
             digest = _md5(segment.data)
+            if self._is_started:
+                return self._runs(digest)
             if self._checked is not None and self._checked == digest:
                 return True
             if self._written is not Written.NOTHING or self._before is None or self._before.md5 is None:
                 return None
             return self._before.md5 == digest
+
+    def _runs(self, digest: str) -> bool | None:
+        """None also where the page's MD5 is neither the image's nor that of before: of a packed or a signed one."""
+        page = self._page_now()
+        if page is None or page.md5 is None:
+            return None
+        if page.md5 == digest:
+            return True
+        return False if self._found is not None and page.md5 == self._found.md5 else None
 
     def installed_version(self, address: int) -> str | None:  # noqa: ARG002
         return self._before.version if self._before else None
@@ -204,6 +218,7 @@ class UpdateSession(ABC):
         with self._translated(f"update {self._address}"):
             self._need_connection()
             self._checked = None
+            self._is_started = False
             self._written = Written.REFUSED  # until its last byte has left
             try:
                 self._send_and_decide(segments[0], progress)
@@ -294,6 +309,7 @@ class UpdateSession(ABC):
         Without a status page, that the updater answers again is all that shows how a restart went: it is waited for.
         """
         self._watch = Watch()
+        self._is_started = True
         if self._web is not None or not self._may_restart or not self._shows_life:
             return
         with self._translated("wait for the restart"):

@@ -114,7 +114,9 @@ def state(device: DeviceRecord) -> str:
     """Which firmware the board is on, in a sentence."""
     had = device.version_before or "the firmware that it had"
     now = device.version_after or device.wanted_version or "the new firmware"
-    proof = "verified" if device.is_verified else "seen running; what it holds was not compared"
+    unproven = device.what_is_not_told
+    seen = f"not verified: {unproven}" if unproven else "seen running; what it holds was not compared"
+    proof = "verified" if device.is_verified else seen
     return {
         Outcome.UPDATED: f"on {now}, {proof}",
         Outcome.UNCHANGED: f"was on {now} already, {proof}; nothing was written",

@@ -30,12 +30,12 @@ def _password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("E2E_OTA_PASSWORD", PASSWORD)
 
 
-def write_batch(project: Project, image: bytes, **virtual: Any) -> None:
+def write_batch(project: Project, image: bytes, *, version: str = NEW, **virtual: Any) -> None:
     (project.path / "old.bin").write_bytes(firmware.build_app("esp32", "demo", OLD))
     (project.path / "new.bin").write_bytes(image)
     batch = {
         "name": "network",
-        "version": NEW,
+        "version": version,
         "firmware_file": "new.bin",
         "expect": {"version_within": 6, "settle": 0.5},
         "error_handling": {"max_retry_attempts": 1, "retry_delay": 0.2},
@@ -71,9 +71,10 @@ def test_boards_on_the_network_are_updated(project: Project):
     assert no_file_has_the_password(project)
 
 
-def test_firmware_that_does_not_start_is_taken_back_where_the_boot_loader_does(project: Project):
-    image = firmware.build_app("esp32", "demo", NEW, behaviour=Behaviour.ABORT)
-    write_batch(project, image, options={"auto_rollback": True})
+@pytest.mark.parametrize("version", [NEW, OLD], ids=["another version", "the same version"])
+def test_firmware_that_does_not_start_is_taken_back_where_the_boot_loader_does(project: Project, version: str):
+    image = firmware.build_app("esp32", "demo", version, behaviour=Behaviour.ABORT)
+    write_batch(project, image, version=version, options={"auto_rollback": True})
     result = project.run("fleet.yaml", "-n", "2")
     assert set(result.outcomes().values()) == {"rolled-back"}, result.output
     for device_id in OPTIONS:

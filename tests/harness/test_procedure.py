@@ -21,13 +21,15 @@ from drivers.base import (
     VerificationFailed,
     WrongBoard,
 )
+from harness import safekeeping
 from harness.locks import PortLock
 from harness.procedure import BoardTest
 from harness.record import Outcome, Phase, PhaseOutcome
 from harness.report.words import state
 from harness.retry import RetryPolicy
+from harness.safekeeping import can_not_be_taken_back
 from tests.harness.full_disk import files_end_at
-from tests.harness.memory_board import APP, MAC, SIZE, FailAt, MemoryBoard, MemoryDriver, firmware
+from tests.harness.memory_board import APP, MAC, SIZE, FailAt, MemoryBoard, MemoryDriver, MemorySession, firmware
 from tests.harness.procedure_bench import LIMITS, Bench, check_the_truth, plan
 
 
@@ -264,6 +266,59 @@ def test_a_board_that_can_not_be_read_back_and_never_starts_again_is_an_emergenc
     ending = bench.run(plan("3.0.0"))
     assert ending.outcome is Outcome.EMERGENCY
     assert ending.reason == "the rollback failed: the firmware does not run: PANIC"
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Bench:
+    """A board that takes firmware beside the one that runs, and tells nothing of either but a version."""
+    can = Capabilities(can_read_back=False, can_hash=False, can_reset=True, has_slots=True, can_revert=False)
+    return Bench(tmp_path, MemoryDriver(MemoryBoard(), capabilities=can))
+
+
+def test_another_version_shows_that_the_new_firmware_runs(beside: Bench):
+    assert beside.run().outcome is Outcome.UPDATED
+    assert state(beside.record) == "on 2.0.0, verified"
+
+
+def test_firmware_of_the_version_that_ran_before_is_not_called_verified(beside: Bench):
+    beside.board.put("2.0.0")
+    assert beside.run().outcome is Outcome.UPDATED
+    assert not beside.record.is_verified
+    assert state(beside.record) == (
+        "on 2.0.0, not verified: nothing tells whether it runs the new firmware or the one before, which is 2.0.0, too"
+    )
+
+
+def test_a_board_that_runs_the_old_firmware_after_all_has_failed(beside: Bench, monkeypatch: pytest.MonkeyPatch):
+    beside.board.put("2.0.0")
+    monkeypatch.setattr(MemorySession, "holds", lambda self, _segment: None if self._connected else False)
+    ending = beside.run()
+    assert (ending.error.kind, ending.error.phase) == ("BootFailed", Phase.CONFIRM)
+    assert "its boot loader has gone back" in ending.error.message
+
+
+def test_a_board_of_which_no_earlier_firmware_is_known_stays_on_the_new_one(beside: Bench):
+    beside.run()
+    ending = beside.run(restore=True)
+    assert (ending.outcome, ending.error) == (Outcome.UPDATED, None)
+    assert ending.reason == "not taken back: no earlier firmware of it is known"
+    assert beside.record.certain_outcome is Outcome.UPDATED
+
+
+def test_one_that_does_not_run_it_any_more_is_an_emergency(beside: Bench):
+    beside.run()
+    beside.board.panics = ("2.0.0",)
+    ending = beside.run(restore=True)
+    assert (ending.outcome, ending.error.phase) == (Outcome.EMERGENCY, Phase.BOOT)
+
+
+def test_that_nothing_could_be_put_back_is_known_beforehand(beside: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(safekeeping, "load_driver", lambda _type: beside.driver)
+    assert can_not_be_taken_back(plan(), beside.store)
+    beside.run()
+    assert not can_not_be_taken_back(plan(), beside.store), "it is known to work with this run's firmware"
+    previous = plan().images[0]
+    assert not can_not_be_taken_back(plan(device_id="BOARD_2", previous=previous), beside.store)
 
 
 def test_every_journal_event_that_matters_is_there_before_what_it_announces(bench: Bench):
