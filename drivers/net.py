@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,3 +31,10 @@ class Address:
     @property
     def url(self) -> str:
         return f"{SCHEME}://{self}"
+
+    def lookup(self) -> str:
+        """Its number. IPv4 where there are both: a board's mDNS name has either, and its updater may listen on IPv4
+        alone (arduino-esp32's NetworkUDP does). Raises `OSError`.
+        """
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])

@@ -6,7 +6,6 @@ driver knows of versions nothing, and says so.
 
 from __future__ import annotations
 
-import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -115,8 +114,7 @@ class UpdateSession(ABC):
         """Once: another answer later in the session would be another board."""
         if self._ip:
             return
-        found = socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
-        self._ip = str(found[0][4][0])
+        self._ip = self._address.lookup()
         if self._options.version_path is not None:
             ports = [self._options.version_port] if self._options.version_port else self._status_ports
             self._webs = [self._status_web(Address(self._address.host, port)) for port in ports]

@@ -87,15 +87,18 @@ class Link:
         self._mtu = mtu
         self._timeout_s = timeout_s
         self._buffer_size = 0
+        self._ip = ""
 
     def _converse(self, work: Callable[[SMPClient, Transport], Awaitable[T]], timeout_s: float | None = None) -> T:
+        self._ip = self._ip or self._address.lookup()  # once: another answer later would be another board
+
         async def conversation() -> T:
             limit_s = self._timeout_s if timeout_s is None else timeout_s
             transport = Transport(self._address.port, self._mtu, self._trace)
             transport.buffer_size = self._buffer_size
-            await transport.connect(self._address.host, limit_s)
+            await transport.connect(self._ip, limit_s)
             try:
-                return await work(SMPClient(transport, self._address.host, limit_s), transport)
+                return await work(SMPClient(transport, self._ip, limit_s), transport)
             finally:
                 await transport.disconnect()
                 await asyncio.sleep(0)  # the loop closes a socket in its next round

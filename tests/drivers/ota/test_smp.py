@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -510,6 +511,21 @@ def test_a_realistic_board_takes_its_time_to_swap(tmp_path: Path):
         update(session, image)
         session.confirm()
     assert (tmp_path / "SLOW" / "slot0.bin").read_bytes().startswith(image.data)
+
+
+def test_a_name_is_looked_up_once_a_session(bench: Bench, opened: Open, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def lookup(host: str, *rest: Any, **more: Any) -> Any:
+        asked.append(host)
+        return real("127.0.0.1" if host == "board.test" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    session = opened(bench.boards["Z"].host.replace("127.0.0.1", "board.test"))
+    session.connect()
+    assert session.installed_version(0)
+    assert asked.count("board.test") == 1
 
 
 def test_a_board_with_a_network_core_is_refused_by_name():
