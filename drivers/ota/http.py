@@ -43,7 +43,8 @@ class HttpOptions(StatusOptions):
         default=None, min_length=1, description="The form's name for the file. Left out: the updater's usual one."
     )
     md5: bool | None = Field(
-        default=None, description="Send the image's MD5 for the board to check. Left out: where the updater takes one."
+        default=None,
+        description="True: the board compares the image's MD5. Left out: it is sent where the updater takes one.",
     )
     username: str = Field(default="", description="The user name that the page asks for.")
     password: Secret | None = Field(default=None, description="Where its password is.")
@@ -185,9 +186,8 @@ class HttpSession(UpdateSession):
 
     @property
     def _board_checks(self) -> bool:
-        return self._settings.md5 is not False and (
-            self._updater.md5_field is not None or self._updater.start is not None
-        )
+        """For the batch to know: the usual libraries take an MD5, and forget it before they begin (updaters.py)."""
+        return bool(self._settings.md5 and (self._updater.md5_field or self._updater.start))
 
     def _sign_of_life(self) -> str:
         """Without a status page, the updater's own page shows that the board is there again."""
@@ -201,7 +201,7 @@ class HttpSession(UpdateSession):
         return f"the board's web server answers (HTTP {reply.status}); the version is not known (no `version_path`)\n"
 
 
-# can_verify: not with every updater (of the four, two check no digest); where one checks the MD5, `holds` says so.
+# can_verify: not with the usual updaters, which check no digest; where the batch says that one does, so does `holds`.
 _CAPABILITIES = Capabilities(
     can_read_back=False,
     can_hash=False,

@@ -4,8 +4,12 @@
 | ---------- | ------------------------------------------------------------------------------------------ |
 | `esp8266`  | esp8266/Arduino, ESP8266HTTPUpdateServer                                                   |
 | `esp32`    | arduino-esp32, HTTPUpdateServer: refuses uploads whose `Origin` is not `http://<Host>`     |
-| `elegant`  | ElegantOTA and AsyncElegantOTA 2; arduino-esp32's OTAWebUpdater example (without `md5`)    |
+| `elegant`  | AsyncElegantOTA 2; ElegantOTA 2, which answers on an ESP8266 as `esp8266` does;            |
+|            | arduino-esp32's OTAWebUpdater example (without `md5`)                                      |
 | `elegant3` | ElegantOTA 3                                                                               |
+
+The two that take an MD5 check nothing by it: they give it to `Update` before `Update.begin`, which forgets it
+(AsyncElegantOTA issue 120, ElegantOTA issues 240 and 286; both cores' Updater.cpp since 2020). ElegantOTA 2 ignores it.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from enum import StrEnum
 
 _SUCCESS = re.compile(r"Update Success|^\s*OK\s*$")
 _OK = re.compile(r"^\s*OK\s*$")
+_FAILURES = frozenset({"FAIL", "Update Failed!"})  # the latter is ESPHome's web_server
+_OF_A_GATEWAY = frozenset({502, 504})  # it got no answer from the board, which may have restarted with the update
 _ERROR = re.compile(r"Update error:\s*(?P<words>.*)", re.DOTALL)
 
 
@@ -44,7 +50,7 @@ class Updater:
 UPDATERS = {
     UpdaterName.ESP8266: Updater("/update", "/update", "firmware", _SUCCESS),
     UpdaterName.ESP32: Updater("/update", "/update", "firmware", _SUCCESS, wants_origin=True),
-    UpdaterName.ELEGANT: Updater("/update", "/update", "firmware", _OK, md5_field="MD5"),
+    UpdaterName.ELEGANT: Updater("/update", "/update", "firmware", _SUCCESS, md5_field="MD5"),
     UpdaterName.ELEGANT3: Updater("/ota/upload", "/update", "file", _OK, start="/ota/start?mode=fr&hash={md5}"),
 }
 
@@ -64,6 +70,6 @@ def judge(updater: Updater, status: int, text: str) -> Verdict:
         return Verdict(taken=False, refused=error["words"].strip() or "without a reason")
     if 200 <= status < 300 and updater.success.search(text):
         return Verdict(taken=True)
-    if text.strip() == "FAIL" or status >= 400:
+    if text.strip() in _FAILURES or (status >= 400 and status not in _OF_A_GATEWAY):
         return Verdict(taken=False, refused=text.strip() or f"HTTP {status}")
     return Verdict(taken=False)

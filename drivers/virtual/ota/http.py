@@ -76,7 +76,7 @@ class HttpOta(EspressifBoard):
 
     async def start(self) -> None:
         assert self._tcp is not None
-        self._updater = self._make(self, self._gate, self._path)
+        self._updater = self._make(self, self._gate, self._path, checks_md5=self._settings.md5 is True)
         await self._tcp.listen(self.guarded(server(self._handle)), lambda: self.faults, self._tls)
 
     def stop(self) -> None:

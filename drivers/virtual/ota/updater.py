@@ -50,6 +50,7 @@ class Update:
     def begin(self, size: int | None) -> bool:
         """Make room for `size` bytes; None: as many as there is room for. False with `error` where that fails."""
         room = self._board.slots.size
+        self._expected = ""  # what was set before is forgotten (`_target_md5 = emptyString`, both cores since 2020)
         if size == 0:
             self.error = UpdateError.SIZE
         elif size is not None and size > room:

@@ -6,6 +6,9 @@
 | `esp32`    | arduino-esp32, HTTPUpdateServer.h: wants `Origin: http://<Host>`                 |
 | `elegant`  | AsyncElegantOTA 2.2.7: the field MD5 before the file                             |
 | `elegant3` | ElegantOTA 3.1: GET /ota/start, then POST /ota/upload                            |
+
+Both give the MD5 to `Update` before they begin, which forgets it: it is never compared (AsyncElegantOTA issue 120,
+ElegantOTA issues 240 and 286). `checks_md5` is a library that is mended.
 """
 
 from __future__ import annotations
@@ -26,10 +29,18 @@ _HTML = "text/html"
 class Updater(ABC):
     """What one of the updaters does about its requests; None for a path that is not its own."""
 
-    def __init__(self, board: EspressifBoard, gate: Gate, path: str) -> None:
+    def __init__(self, board: EspressifBoard, gate: Gate, path: str, *, checks_md5: bool) -> None:
         self._board = board
         self._gate = gate
         self._path = path
+        self._checks_md5 = checks_md5
+
+    def begin(self, update: Update, digest: str) -> bool:
+        """As the library does it, or should."""
+        begun = update.begin(None)
+        if begun and self._checks_md5:
+            update.set_md5(digest)
+        return begun
 
     async def handle(self, request: Request) -> Answer | None:
         if request.path == self._path and request.method == "POST":
@@ -110,7 +121,7 @@ class Elegant(Updater):
                 wrong.append("MD5 parameter missing")
             elif not update.set_md5(upload.fields["MD5"]):
                 wrong.append("MD5 parameter invalid")
-            elif not update.begin(None):
+            elif not self.begin(update, upload.fields["MD5"]):
                 wrong.append("OTA could not begin")
 
         async def take(data: bytes) -> None:
@@ -128,8 +139,8 @@ class Elegant(Updater):
 class Elegant3(Updater):
     """ElegantOTA 3: begun by one request, done by the next."""
 
-    def __init__(self, board: EspressifBoard, gate: Gate, path: str) -> None:
-        super().__init__(board, gate, path)
+    def __init__(self, board: EspressifBoard, gate: Gate, path: str, *, checks_md5: bool) -> None:
+        super().__init__(board, gate, path, checks_md5=checks_md5)
         self._update: Update | None = None
 
     async def handle(self, request: Request) -> Answer | None:
@@ -146,9 +157,10 @@ class Elegant3(Updater):
     def _start(self, request: Request) -> Answer:
         arguments = parse_qs(request.query)
         self._update = Update(self._board)
-        if "hash" in arguments and not self._update.set_md5(arguments["hash"][0]):
+        digest = arguments.get("hash", [""])[0]
+        if "hash" in arguments and not self._update.set_md5(digest):
             return Answer(400, "MD5 parameter invalid")
-        if not self._update.begin(None):
+        if not self.begin(self._update, digest):
             return Answer(400, self._update.error_line)
         return Answer(200, "OK")
 

@@ -42,7 +42,7 @@ TYPES = ("arduino-ota", "http-ota")
 both = pytest.mark.parametrize("device_type", TYPES)
 checked = pytest.mark.parametrize(
     ("device_type", "options"),
-    [("arduino-ota", STATUS), ("http-ota", {**STATUS, "updater": "elegant3"})],
+    [("arduino-ota", STATUS), ("http-ota", {**STATUS, "updater": "elegant3", "md5": True})],
     ids=["arduino", "elegant3"],
 )
 

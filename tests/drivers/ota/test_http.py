@@ -17,11 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from drivers.base import BadImage, Category, ConnectionLost, DeviceError, Link, NetworkFailed, Segment
+from drivers.base import (
+    BadImage,
+    Category,
+    ConnectionLost,
+    DeviceError,
+    Link,
+    NetworkFailed,
+    Segment,
+    VerificationFailed,
+)
 from drivers.ota.errors import AccessDenied, NoUpdater, UntrustedServer, quoted
 from drivers.ota.http import HTTP_OTA, HttpOptions
 from drivers.ota.status import parse
 from drivers.ota.updaters import UPDATERS, UpdaterName, judge
+from drivers.virtual.spec import WrongMd5
 from tests.drivers.ota.on_bench import (
     NEW,
     OLD,
@@ -441,6 +451,36 @@ def test_any_page_is_understood_or_says_nothing(body: str):
     found = parse(body)
     assert found.text == body
     assert found.mac is None or len(found.mac) == 17
+
+
+@pytest.mark.parametrize(
+    ("updater", "status", "text", "taken", "refused"),
+    [
+        (UpdaterName.ELEGANT, 200, "Update Success! Rebooting...", True, ""),  # ElegantOTA 2 on an ESP8266
+        (UpdaterName.ELEGANT, 500, "FAIL", False, "FAIL"),
+        (UpdaterName.ESP8266, 200, "Update Failed!", False, "Update Failed!"),  # ESPHome's web_server
+        (UpdaterName.ESP32, 502, "<h1>Bad Gateway</h1>", False, ""),  # the board may have restarted with the update
+    ],
+)
+def test_what_an_answer_means(updater: UpdaterName, status: int, text: str, taken: bool, refused: str):
+    verdict = judge(UPDATERS[updater], status, text)
+    assert (verdict.taken, verdict.refused) == (taken, refused)
+
+
+@pytest.mark.parametrize("updater", ["elegant", "elegant3"])
+@pytest.mark.parametrize("checks", [False, True])
+def test_only_a_batch_that_says_so_has_boards_that_check_the_md5(tmp_path: Path, updater: str, checks: bool):
+    """The libraries' releases forget it before they begin."""
+    options = {**STATUS, "updater": updater, **({"md5": True} if checks else {})}
+    with on_bench(tmp_path, "http-ota", options) as there, there.session() as session:
+        session.connect()
+        there.faults(WrongMd5(fault="wrong-md5", times=1))
+        if checks:
+            with pytest.raises(VerificationFailed):
+                session.write([image()], ignore)
+        else:
+            session.write([image()], ignore)
+            assert session.holds(image()) is None
 
 
 @given(st.sampled_from(list(UPDATERS.values())), st.integers(100, 599), st.text(max_size=500))

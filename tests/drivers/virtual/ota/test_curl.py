@@ -47,7 +47,7 @@ def test_the_esp32s_updater_wants_the_origin(tmp_path: Path):
 def test_elegantota_2_wants_the_md5_before_the_file(tmp_path: Path):
     new = new_image(tmp_path)
     digest = hashlib.md5(new.read_bytes()).hexdigest()
-    with board(tmp_path, "http-ota", updater="elegant") as (_bench, host):
+    with board(tmp_path, "http-ota", updater="elegant", md5=True) as (_bench, host):
         url = f"http://{host}/update"
         assert curl("-F", f"firmware=@{new}", url) == (400, "MD5 parameter missing")
         assert curl("-F", f"MD5={'0' * 32}", "-F", f"firmware=@{new}", url) == (400, "Could not end OTA")
@@ -59,7 +59,7 @@ def test_elegantota_2_wants_the_md5_before_the_file(tmp_path: Path):
 def test_elegantota_3_is_told_first(tmp_path: Path):
     new = new_image(tmp_path)
     digest = hashlib.md5(new.read_bytes()).hexdigest()
-    with board(tmp_path, "http-ota", updater="elegant3") as (_bench, host):
+    with board(tmp_path, "http-ota", updater="elegant3", md5=True) as (_bench, host):
         assert curl(f"http://{host}/ota/start?mode=fr&hash={'0' * 32}") == (200, "OK")
         status, body = curl("-F", f"file=@{new}", f"http://{host}/ota/upload")
         assert (status, body) == (400, "MD5 Check Failed\r\n")
