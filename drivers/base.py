@@ -203,6 +203,7 @@ class TypeDefaults:
     flash_base: int = 0  # the address of the flash's first byte
     usual_flash: int | None = None  # what the common modules have at least: a virtual twin of that size needs no saying
     port: int | None = None  # of network devices whose protocol has one of its own
+    start_s: float | None = None  # seconds until its firmware is seen after a reset, where it takes longer than most
 
 
 class Options(BaseModel):
@@ -221,6 +222,11 @@ class Options(BaseModel):
     def how_version_is_told(self) -> str:
         """Empty where the board tells the version that it runs; else the option that is needed for that."""
         return ""
+
+    @property
+    def reset_s(self) -> float:
+        """Seconds that `Session.reset` may take until the application starts, beyond those of a reset as such."""
+        return 0.0
 
 
 @dataclass(frozen=True)

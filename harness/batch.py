@@ -37,7 +37,9 @@ class ImageAt(Section):
 class Expect(Section):
     """What the console must show after the new firmware has started."""
 
-    version_within: Seconds = Field(default=10, description="How long the board has to show all of this.")
+    version_within: Seconds = Field(
+        default=10, description="How long the board has to show all of this; left out, 60 for those on a WLAN."
+    )
     settle: Pause = Field(default=1, description="How long it must then go on without a failure or a `reject`.")
     patterns: tuple[Regex, ...] = Field(default=(), description="Regular expressions that must all appear.")
     reject: tuple[Regex, ...] = Field(default=(), description="Regular expressions that must not appear.")

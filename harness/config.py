@@ -89,7 +89,7 @@ class PhaseTimeouts(Section):
     backup: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
     flash: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
     verify: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
-    boot: Seconds | None = Field(default=None, description="Left out: 15 s more than `expect` may take.")
+    boot: Seconds | None = Field(default=None, description="Left out: 15 s more than `expect` and a restart may take.")
     test: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
 
 

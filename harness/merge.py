@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from drivers import device_types, load_driver
 from drivers.base import Driver, TypeDefaults
@@ -27,7 +27,7 @@ M = TypeVar("M", bound=BaseModel)
 Name = tuple[str, ...]
 
 BOOT_MARGIN_S = 15.0
-"""Seconds that the boot phase may take beyond what `expect` allows: the reset, and reading on."""
+"""Seconds that the boot phase may take beyond what `expect` and the options allow: the reset, and reading on."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Merger:
         target = self.batch.targets[index]
         device_type = device_type_of(self.batch, target) or ""
         chip = self.chip(index)
-        expect = merged(self.batch, index, "expect", Expect)
+        expect = self._expect(index)
         virtual = is_virtual(target, self.overrides)
         connection = {"port": VIRTUAL_PORT} if virtual else self.connection(index)
         return DevicePlan(
@@ -263,6 +263,14 @@ class Merger:
             "usb": said_of.usb or "",
         }
 
+    def _expect(self, index: int) -> Expect:
+        """Where no file says for how long, for as long as boards of the type need."""
+        expect = merged(self.batch, index, "expect", Expect)
+        start_s = self._driver(index).defaults.start_s
+        if start_s is None or "version_within" in expect.model_fields_set:
+            return expect
+        return expect.model_copy(update={"version_within": start_s})
+
     def _options(self, index: int, *, virtual: bool) -> dict[str, JsonValue]:
         of_others = self._driver(index).options.of_real_boards if virtual else frozenset()
         said_of = merged_options(self.batch, self.site, index)
@@ -306,6 +314,8 @@ class Merger:
         # The batch's own `timeout` is an alias of flash_settings.timeout, which `setting` knows.
         device_s = said_near[1] if said_near else self._set("flash_settings", "timeout")
 
+        start_s = self._reset_s(index) + expect.version_within + expect.settle
+
         def phase(key: str, default: float) -> float:
             return float(self._set("flash_settings", "phase_timeouts", key) or default)
 
@@ -316,10 +326,16 @@ class Merger:
             backup_s=phase("backup", device_s),
             flash_s=phase("flash", device_s),
             verify_s=phase("verify", device_s),
-            boot_s=phase("boot", expect.version_within + expect.settle + BOOT_MARGIN_S),
+            boot_s=phase("boot", start_s + BOOT_MARGIN_S),
             test_s=phase("test", device_s),
             rollback_s=self._set("rollback_settings", "rollback_timeout"),
         )
+
+    def _reset_s(self, index: int) -> float:
+        try:
+            return self._driver(index).options.model_validate(self._options(index, virtual=False)).reset_s
+        except ValidationError:  # which `family_checks` says
+            return 0.0
 
     def _retry_policy(self) -> RetryPolicy:
         again = self._set("flash_settings", "max_retries") if self._set("error_handling", "auto_retry") else 0

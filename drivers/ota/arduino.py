@@ -37,7 +37,7 @@ from drivers.ota.arduino_protocol import (
 )
 from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import AccessDenied, LinkLost, quoted, refusal
-from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, Written
+from drivers.ota.session import START_S, USUAL_SLOT, StatusOptions, UpdateSession, Written
 from drivers.secrets import Secret
 
 _CHUNK = 1024  # bytes, as espota.py sends; the board says how many it took, and only then come the next
@@ -302,7 +302,9 @@ _CAPABILITIES = Capabilities(
 )
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.
-_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT, port=3232)
+_DEFAULTS = TypeDefaults(
+    flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT, port=3232, start_s=START_S
+)
 
 
 def _open(link: Link, log: Log) -> ArduinoSession:

@@ -30,7 +30,7 @@ from drivers.ota import esphome_protocol as protocol
 from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import AccessDenied
 from drivers.ota.esphome_protocol import Answer, Features
-from drivers.ota.session import StatusOptions, UpdateSession
+from drivers.ota.session import START_S, StatusOptions, UpdateSession
 from drivers.secrets import Secret
 
 _LOOK_S = 3.0  # a board that restarts has taken the connection, and forgotten it
@@ -239,7 +239,7 @@ _CAPABILITIES = Capabilities(
     has_console=False,
 )
 # 0x7E0000: the biggest OTA partition of ESPHome's tables (16 MB flash); a board refuses what does not fit its own.
-_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x7E0000, port=3232)
+_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x7E0000, port=3232, start_s=START_S)
 
 
 def _open(link: Link, log: Log) -> EsphomeSession:

@@ -25,7 +25,7 @@ from drivers.base import (
 from drivers.net import Address
 from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import NoUpdater, UnknownAnswer, quoted, refusal
-from drivers.ota.session import USUAL_SLOT, StatusOptions, UpdateSession, UrlPath
+from drivers.ota.session import START_S, USUAL_SLOT, StatusOptions, UpdateSession, UrlPath
 from drivers.ota.updaters import UPDATERS, UpdaterName, judge
 from drivers.ota.web import Body, Reply, Site, Web, credentials, denied
 from drivers.secrets import Secret
@@ -213,7 +213,7 @@ _CAPABILITIES = Capabilities(
 )
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.
-_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT)
+_DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT, start_s=START_S)
 
 
 def _open(link: Link, log: Log) -> HttpSession:

@@ -47,5 +47,9 @@ class StatusOptions(Options):
     )
 
     @property
+    def reset_s(self) -> float:
+        return self.restart_s
+
+    @property
     def how_version_is_told(self) -> str:
         return "" if self.version_path is not None else "the option `version_path`"

@@ -36,6 +36,7 @@ from drivers.ota.watch import CHANGED_LINE, LOST_LINE, Watch, boot_failure
 from drivers.ota.web import Reply, Site, Web
 from drivers.translation import translated
 
+START_S = 60.0  # an ESP8266 first copies the new firmware over the old one (10 to 20 s), then it joins its WLAN
 USUAL_SLOT = 0x140000  # bytes for one firmware in 4 MB of flash (arduino-esp32's default.csv)
 _PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
 _POLL_S = 0.25
@@ -422,4 +423,4 @@ def _md5(data: bytes) -> str:
     return md5(data, usedforsecurity=False).hexdigest()
 
 
-__all__ = ["USUAL_SLOT", "StatusOptions", "UpdateSession", "UrlPath", "Written", "boot_failure"]
+__all__ = ["START_S", "USUAL_SLOT", "StatusOptions", "UpdateSession", "UrlPath", "Written", "boot_failure"]

@@ -55,6 +55,10 @@ class SmpOptions(Options):
         default=False, description="Update it although its MCUboot can not go back to the old image."
     )
 
+    @property
+    def reset_s(self) -> float:
+        return self.restart_within
+
 
 class SmpSession:
     """One board. See `drivers.base.Session` for the contract."""

@@ -116,6 +116,20 @@ def test_limits_of_phases_follow_from_what_is_said():
     assert (limits.flash_s, limits.verify_s, limits.identify_s, limits.boot_s) == (7, 60, 30, 36)
 
 
+def test_a_board_has_the_time_to_start_that_its_family_needs_unless_a_file_says():
+    on_wlan = {"device_type": "esphome", "connection_info": {"host": "lamp"}}
+    assert device({}, **on_wlan).expect.version_within == 60
+    assert device({"expect": {"settle": 3}}, **on_wlan).expect.version_within == 60
+    assert device({"expect": {"version_within": 20}}, **on_wlan).expect.version_within == 20
+    assert device({}).expect.version_within == 10
+
+
+def test_the_time_that_a_restart_may_take_is_part_of_the_boot():
+    """MCUboot swaps two slots meanwhile."""
+    plan = device({}, device_type="smp", connection_info={"host": "node"}, options={"restart_within": 90})
+    assert plan.limits.boot_s == 90 + 10 + 1 + 15
+
+
 def test_a_sequential_batch_is_one_at_a_time_whatever_the_site_allows():
     targets = [{"device_id": "A", "connection_info": {"port": "x"}}]
     batch = Batch.model_validate({"name": "n", "strategy": "sequential", "targets": targets})
