@@ -19,7 +19,13 @@ ENTRY_POINT_GROUP = "batch_flash.drivers"
 _BUILT_IN: dict[str, str] = {
     "arduino": "drivers.avr:ARDUINO",
     "esp32": "drivers.esp:ESP32",
+    "esp32c2": "drivers.esp:ESP32C2",
     "esp32c3": "drivers.esp:ESP32C3",
+    "esp32c5": "drivers.esp:ESP32C5",
+    "esp32c6": "drivers.esp:ESP32C6",
+    "esp32h2": "drivers.esp:ESP32H2",
+    "esp32p4": "drivers.esp:ESP32P4",
+    "esp32s2": "drivers.esp:ESP32S2",
     "esp32s3": "drivers.esp:ESP32S3",
     "esp8266": "drivers.esp:ESP8266",
     "arduino-ota": "drivers.ota.arduino:ARDUINO_OTA",

@@ -363,7 +363,13 @@ _MODULE_FLASH = 0x400000  # bytes; what the common modules of all these chips ha
 _USUAL = TypeDefaults(flash_address=0x10000, max_firmware_size=0x300000, usual_flash=_MODULE_FLASH)
 
 ESP32 = EspDriver("esp32", _USUAL)
+ESP32C2 = EspDriver("esp32c2", _USUAL)
 ESP32C3 = EspDriver("esp32c3", _USUAL)
+ESP32C5 = EspDriver("esp32c5", _USUAL)
+ESP32C6 = EspDriver("esp32c6", _USUAL)
+ESP32H2 = EspDriver("esp32h2", _USUAL)
+ESP32P4 = EspDriver("esp32p4", _USUAL)
+ESP32S2 = EspDriver("esp32s2", _USUAL)
 ESP32S3 = EspDriver("esp32s3", _USUAL)
 ESP8266 = EspDriver(
     "esp8266",
@@ -375,4 +381,18 @@ ESP8266 = EspDriver(
     ),
 )
 
-__all__ = ["ESP32", "ESP32C3", "ESP32S3", "ESP8266", "DeviceError", "EspDriver", "EspSession"]
+__all__ = [
+    "ESP32",
+    "ESP32C2",
+    "ESP32C3",
+    "ESP32C5",
+    "ESP32C6",
+    "ESP32H2",
+    "ESP32P4",
+    "ESP32S2",
+    "ESP32S3",
+    "ESP8266",
+    "DeviceError",
+    "EspDriver",
+    "EspSession",
+]

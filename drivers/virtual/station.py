@@ -22,8 +22,14 @@ ENTRY_POINT_GROUP = "batch_flash.boards"
 
 _BUILT_IN: Mapping[str, str] = {
     "esp32": "drivers.virtual.esp.station:station",
+    "esp32s2": "drivers.virtual.esp.station:station",
     "esp32s3": "drivers.virtual.esp.station:station",
+    "esp32c2": "drivers.virtual.esp.station:station",
     "esp32c3": "drivers.virtual.esp.station:station",
+    "esp32c5": "drivers.virtual.esp.station:station",
+    "esp32c6": "drivers.virtual.esp.station:station",
+    "esp32h2": "drivers.virtual.esp.station:station",
+    "esp32p4": "drivers.virtual.esp.station:station",
     "esp8266": "drivers.virtual.esp.station:station",
     "esphome": "drivers.virtual.ota.esphome:station",
     "smp": "drivers.virtual.ota.smp:station",

@@ -21,7 +21,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-ESP = ("esp32", "esp32c3", "esp32s3", "esp8266")
+ESP_WITH_JTAG = ("esp32c3", "esp32s3", "esp32c6", "esp32h2", "esp32c5", "esp32p4")
+"""Espressif's chips with a USB-Serial/JTAG port of their own."""
+ESP = ("esp32", "esp8266", *ESP_WITH_JTAG, "esp32s2", "esp32c2")
 BEHIND_BRIDGES = (*ESP, "arduino", "stm32")
 """Families that are sold with a USB bridge, or wired to one; the likeliest first."""
 
@@ -133,7 +135,7 @@ _PICO_APP = "its application runs: its boot drive's folder has to be named as mo
 
 
 def _others() -> Iterator[UsbId]:
-    yield UsbId(0x303A, 0x1001, "Espressif USB-Serial/JTAG", Kind.BOARD, ("esp32c3", "esp32s3"), "OPENOCD")
+    yield UsbId(0x303A, 0x1001, "Espressif USB-Serial/JTAG", Kind.BOARD, ESP_WITH_JTAG, "OPENOCD")
     yield UsbId(0x303A, 0x1002, "Espressif ESP-USB-Bridge", Kind.BRIDGE, ESP, "OPENOCD")
     for pid, name, types, source in (
         (0x0005, "Raspberry Pi Pico or Pico 2, MicroPython", ("pico", "pico2"), "RPI, MPY"),

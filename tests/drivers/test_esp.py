@@ -76,6 +76,38 @@ def test_every_chip_is_identified_written_verified_read_and_started(bench: Bench
         session.close()
 
 
+OTHER_CHIPS = {
+    "esp32s2": "v1.0",
+    "esp32c2": "v1.2",
+    "esp32c5": "v1.0",
+    "esp32c6": "v0.2",
+    "esp32h2": "v0.1",
+    "esp32p4": "v1.3",
+}
+
+
+@pytest.fixture(scope="module")
+def other_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    boards = tuple(BoardSpec(board_id=chip, chip=chip, mac=MAC) for chip in OTHER_CHIPS)
+    with Bench.start(BenchSpec(state=tmp_path_factory.mktemp("others"), boards=boards)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("chip", OTHER_CHIPS)
+def test_each_relative_is_identified_and_written(other_bench: Bench, chip: str):
+    driver = drivers.load_driver(chip)
+    session = driver.open(Link(other_bench.boards[chip].pty, 115200, 460800), lambda _line: None)
+    try:
+        identity = session.connect()
+        assert driver.matches(chip, identity)
+        assert (identity.revision, identity.serial) == (OTHER_CHIPS[chip], MAC)
+        assert session.installed_version(0x10000) == "0.0.0"
+        session.write([Segment(0x200000, DATA)], ignore)
+        assert session.holds(Segment(0x200000, DATA))
+    finally:
+        session.close()
+
+
 def test_a_boot_loader_image_is_written_as_it_is(session: EspSession, tmp_path: Path):
     """esptool patches flash mode, frequency and size into it, unless it is told to keep them."""
     session.connect()

@@ -1,11 +1,12 @@
 """What differs from chip to chip, as data. Register addresses: the chips' Technical Reference Manuals.
 
-The values that identify a chip (magic, chip id, revision fields) are the ones that its mask ROM and eFuses show.
+The values that identify a chip (magic, chip id, revision fields) are the ones that its mask ROM and eFuses show. The
+words of the ROMs are from logs of real boards, but for the loader's on S2, H2 and C5, which follow their relatives'.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from drivers.virtual.esp.packets import Op
@@ -69,6 +70,24 @@ class SpiRegisters:
 
 
 @dataclass(frozen=True)
+class Fuses:
+    """Bits of an eFuse block: those of its `word`, from `shift` on."""
+
+    word: int
+    shift: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Where an eFuse block says who the chip is: `block`, which begins with the MAC, from the eFuses' base on."""
+
+    block: int
+    major: Fuses
+    minor: tuple[Fuses, ...]  # the lowest bits first
+
+
+@dataclass(frozen=True)
 class Ram:
     """One range of memory that programs can be loaded into, [start, end)."""
 
@@ -103,11 +122,20 @@ class Chip:
     flash_mapped: tuple[Ram, ...]
     default_flash_size: int
     default_revision: tuple[int, int]
+    identity: Identity | None = None  # of EfuseLayout.BLOCK1
+    riscv: bool = False
 
 
 _DLEN_AFTER_USER2_ESP32 = SpiRegisters(0x3FF42000, 0x1C, 0x20, 0x24, 0x28, 0x2C, 0x80, address_left_aligned=True)
 _SPI_LATER = SpiRegisters(0x60002000, 0x18, 0x1C, 0x20, 0x24, 0x28, 0x58, address_left_aligned=False)
 _SPI_8266 = SpiRegisters(0x60000200, 0x1C, 0x20, 0x24, None, None, 0x40, address_left_aligned=True)
+
+_S3_AND_C3 = Identity(0x44, Fuses(5, 24, 2), (Fuses(3, 18, 3), Fuses(5, 23, 1)))
+_S2 = Identity(0x44, Fuses(3, 18, 2), (Fuses(4, 4, 3), Fuses(3, 20, 1)))
+_C2 = Identity(0x40, Fuses(1, 20, 2), (Fuses(1, 16, 4),))
+_C6 = Identity(0x44, Fuses(3, 22, 2), (Fuses(3, 18, 4),))
+_H2 = Identity(0x44, Fuses(3, 21, 2), (Fuses(3, 18, 3),))
+_C5_AND_P4 = Identity(0x44, Fuses(2, 4, 2), (Fuses(2, 0, 4),))
 
 _LATER_RESETS = {
     Reason.POWER_ON: "rst:0x1 (POWERON)",
@@ -115,6 +143,14 @@ _LATER_RESETS = {
     Reason.SOFTWARE: "rst:0x3 (RTC_SW_SYS_RST)",
     Reason.PANIC: "rst:0xc (RTC_SW_CPU_RST)",
     Reason.WATCHDOG: "rst:0x7 (TG0WDT_SYS_RST)",
+}
+
+_HP_RESETS = {
+    Reason.POWER_ON: "rst:0x1 (POWERON)",
+    Reason.EXTERNAL: "rst:0x1 (POWERON)",
+    Reason.SOFTWARE: "rst:0x3 (LP_SW_HPSYS)",
+    Reason.PANIC: "rst:0xc (SW_CPU)",
+    Reason.WATCHDOG: "rst:0x7 (TG0_WDT_HPSYS)",
 }
 
 ESP32 = Chip(
@@ -158,6 +194,7 @@ ESP32S3 = Chip(
     rom_begin_words=5,
     spi=_SPI_LATER,
     efuse=EfuseLayout.BLOCK1,
+    identity=_S3_AND_C3,
     efuse_base=0x60007000,
     uart_divider_register=0x60000014,
     uart_clock=40_000_000,
@@ -184,6 +221,7 @@ ESP32C3 = Chip(
     rom_begin_words=5,
     spi=_SPI_LATER,
     efuse=EfuseLayout.BLOCK1,
+    identity=_S3_AND_C3,
     efuse_base=0x60008800,
     uart_divider_register=0x60000014,
     uart_clock=40_000_000,
@@ -199,6 +237,103 @@ ESP32C3 = Chip(
     flash_mapped=(Ram(0x3C000000, 0x3C800000), Ram(0x42000000, 0x42800000)),
     default_flash_size=4 << 20,
     default_revision=(0, 4),
+    riscv=True,
+)
+
+ESP32S2 = replace(
+    ESP32S3,
+    name="esp32s2",
+    image_chip_id=2,
+    magic=0x000007C6,
+    spi=replace(_SPI_LATER, base=0x3F402000),
+    identity=_S2,
+    efuse_base=0x3F41A000,
+    uart_divider_register=0x3F400014,
+    boot_offset=0x1000,
+    rom_banner="ESP-ROM:esp32s2-rc4-20191025\r\nBuild:Oct 25 2019",
+    ram=(Ram(0x3FF9E000, 0x40000000), Ram(0x40020000, 0x40072000), Ram(0x50000000, 0x50002000)),
+    peripherals=(Ram(0x3F400000, 0x3F500000), Ram(0x60000000, 0x60100000)),
+    flash_mapped=(Ram(0x3F000000, 0x3F3F0000), Ram(0x40080000, 0x40800000)),
+    default_flash_size=4 << 20,
+    default_revision=(1, 0),
+)
+
+ESP32C2 = replace(
+    ESP32C3,
+    name="esp32c2",
+    image_chip_id=12,
+    magic=0x7C41A06F,
+    identity=_C2,
+    rom_banner="ESP-ROM:esp8684-api2-20220127\r\nBuild:Jan 27 2022",
+    boot_mode_loader="boot:0x4 (DOWNLOAD(UART0))",
+    ram=(Ram(0x3FCA0000, 0x3FCE0000), Ram(0x4037C000, 0x403C0000)),
+    flash_mapped=(Ram(0x3C000000, 0x3C400000), Ram(0x42000000, 0x42400000)),
+    default_revision=(1, 2),
+)
+
+ESP32C6 = replace(
+    ESP32C3,
+    name="esp32c6",
+    image_chip_id=13,
+    magic=0x2CE0806F,
+    spi=replace(_SPI_LATER, base=0x60003000),
+    identity=_C6,
+    efuse_base=0x600B0800,
+    rom_banner="ESP-ROM:esp32c6-20220919\r\nBuild:Sep 19 2022",
+    resets=_HP_RESETS,
+    boot_mode_loader="boot:0x4 (DOWNLOAD(USB/UART0/SDIO_FEI_FEO))",
+    ram=(Ram(0x40800000, 0x40880000), Ram(0x50000000, 0x50004000)),
+    flash_mapped=(Ram(0x42000000, 0x43000000),),
+    default_revision=(0, 2),
+)
+
+ESP32H2 = replace(
+    ESP32C6,
+    name="esp32h2",
+    image_chip_id=16,
+    magic=0xD7B73E80,
+    identity=_H2,
+    uart_clock=32_000_000,
+    rom_banner="ESP-ROM:esp32h2-20221101\r\nBuild:Nov  1 2022",
+    boot_mode_loader="boot:0x4 (DOWNLOAD(USB/UART0/SPI))",
+    ram=(Ram(0x40800000, 0x40850000), Ram(0x50000000, 0x50001000)),
+    default_revision=(0, 1),
+)
+
+ESP32C5 = replace(
+    ESP32C6,
+    name="esp32c5",
+    image_chip_id=23,
+    magic=0x1101406F,
+    identity=_C5_AND_P4,
+    efuse_base=0x600B4800,
+    uart_clock=48_000_000,
+    boot_offset=0x2000,
+    rom_banner="ESP-ROM:esp32c5-eco2-20250121\r\nBuild:Jan 21 2025",
+    boot_mode_app="boot:0x18 (SPI_FAST_FLASH_BOOT)",
+    boot_mode_loader="boot:0x10 (DOWNLOAD(USB/UART0/SPI))",
+    ram=(Ram(0x40800000, 0x40860000), Ram(0x50000000, 0x50004000)),
+    flash_mapped=(Ram(0x42000000, 0x44000000),),
+    default_revision=(1, 0),
+)
+
+ESP32P4 = replace(
+    ESP32C6,
+    name="esp32p4",
+    image_chip_id=18,
+    magic=0x00000000,
+    spi=replace(_SPI_LATER, base=0x5008D000),
+    identity=_C5_AND_P4,
+    efuse_base=0x5012D000,
+    uart_divider_register=0x500CA014,
+    boot_offset=0x2000,
+    rom_banner="ESP-ROM:esp32p4-eco2-20240710\r\nBuild:Jul 10 2024",
+    boot_mode_app="boot:0x30f (SPI_FAST_FLASH_BOOT)",
+    boot_mode_loader="boot:0x307 (DOWNLOAD(USB/UART0/SPI))",
+    ram=(Ram(0x4FF00000, 0x4FFC0000), Ram(0x50108000, 0x50110000)),
+    peripherals=(Ram(0x50000000, 0x50200000),),
+    flash_mapped=(Ram(0x40000000, 0x4C000000),),
+    default_revision=(1, 3),
 )
 
 ESP8266 = Chip(
@@ -233,7 +368,9 @@ ESP8266 = Chip(
     default_revision=(0, 0),
 )
 
-CHIPS = {chip.name: chip for chip in (ESP32, ESP32S3, ESP32C3, ESP8266)}
+CHIPS = {
+    chip.name: chip for chip in (ESP32, ESP32S2, ESP32S3, ESP32C2, ESP32C3, ESP32C5, ESP32C6, ESP32H2, ESP32P4, ESP8266)
+}
 ROM_MAGIC_ADDRESS = 0x40001000
 
 # Sizes that a flash chip's id can state; the id's third byte is the exponent (JEDEC's habit, not a standard).

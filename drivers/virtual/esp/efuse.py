@@ -60,14 +60,15 @@ def _esp32(chip: Chip, mac: bytes) -> dict[int, int]:
 
 
 def _block1(chip: Chip, mac: bytes) -> dict[int, int]:
-    block1 = chip.efuse_base + 0x44
+    assert chip.identity is not None
+    words = [int.from_bytes(mac[2:], "big"), int.from_bytes(mac[:2], "big"), 0, 0, 0, 0]
     major, minor = chip.default_revision
-    return {
-        block1: int.from_bytes(mac[2:], "big"),
-        block1 + 0x04: int.from_bytes(mac[:2], "big"),
-        block1 + 0x0C: (minor & 7) << 18,
-        block1 + 0x14: major << 24 | (minor >> 3) << 23,
-    }
+    words[chip.identity.major.word] |= major << chip.identity.major.shift
+    for fuses in chip.identity.minor:
+        words[fuses.word] |= (minor & (1 << fuses.bits) - 1) << fuses.shift
+        minor >>= fuses.bits
+    base = chip.efuse_base + chip.identity.block
+    return {base + 4 * number: word for number, word in enumerate(words)}
 
 
 def _otp_8266(chip: Chip, mac: bytes) -> dict[int, int]:

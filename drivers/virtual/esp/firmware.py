@@ -55,6 +55,24 @@ _LAYOUTS = {
     "esp32c3": _Layout(
         "ESP32C3FirmwareImage", 0x3C000020, 0x42010020, 0x40380000, 0x3FC90000, 0x3FCD5820, 0x403CC710, 0x2F
     ),
+    "esp32s2": _Layout(
+        "ESP32S2FirmwareImage", 0x3F000020, 0x40080020, 0x40024000, 0x3FFC0000, 0x3FFE6100, 0x4004C000, 0x2F
+    ),
+    "esp32c2": _Layout(
+        "ESP32C2FirmwareImage", 0x3C000020, 0x42010020, 0x40380000, 0x3FCA0000, 0x3FCD5C80, 0x403ACB70, 0x2F
+    ),
+    "esp32c5": _Layout(
+        "ESP32C5FirmwareImage", 0x42000020, 0x42400020, 0x40800000, 0x40830000, 0x408556B0, 0x4084BBA0, 0x2F
+    ),
+    "esp32c6": _Layout(
+        "ESP32C6FirmwareImage", 0x42000020, 0x42400020, 0x40800000, 0x40830000, 0x40875720, 0x4086C110, 0x20
+    ),
+    "esp32h2": _Layout(
+        "ESP32H2FirmwareImage", 0x42000020, 0x42400020, 0x40800000, 0x40830000, 0x408460F0, 0x4083C2D0, 0x2F
+    ),
+    "esp32p4": _Layout(
+        "ESP32P4FirmwareImage", 0x40000020, 0x44000020, 0x4FF00000, 0x4FF20000, 0x4FF33CE0, 0x4FF2ABD0, 0x2F
+    ),
 }
 
 

@@ -6,7 +6,7 @@ ESP8266's NONOS SDK and Arduino core. Registers that no reader looks at are left
 
 from __future__ import annotations
 
-from drivers.virtual.esp.chips import ESP32C3, ESP8266, Chip
+from drivers.virtual.esp.chips import ESP8266, Chip
 from drivers.virtual.esp.image import Description
 
 _XTENSA_BACKTRACE = "Backtrace: 0x40081a2e:0x3ffb4d80 0x40084f6d:0x3ffb4da0 0x400d5a3b:0x3ffb4e10"
@@ -35,7 +35,7 @@ def bad_load(chip: Chip, description: Description) -> str:
             "Fatal exception 28(LoadProhibitedCause):\r\nepc1=0x40210a5c, epc2=0x00000000, epc3=0x00000000, "
             f"excvaddr=0x{_NOWHERE:08x}, depc=0x00000000\r\n"
         )
-    cause, registers = _riscv() if chip is ESP32C3 else _xtensa()
+    cause, registers = _riscv() if chip.riscv else _xtensa()
     return (
         f"Guru Meditation Error: Core  0 panic'ed ({cause}). Exception was unhandled.\r\n\r\n"
         f"Core  0 register dump:\r\n{registers}\r\n\r\n{_end(description)}"

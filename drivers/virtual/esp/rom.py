@@ -11,7 +11,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from drivers.virtual.esp import slip
-from drivers.virtual.esp.chips import ESP32, ESP8266, Reason
+from drivers.virtual.esp.chips import ESP32, ESP32S2, ESP8266, Reason
 from drivers.virtual.esp.download import Download, Inflater
 from drivers.virtual.esp.efuse import ESP32_CRYSTAL_ERROR
 from drivers.virtual.esp.machine import Machine
@@ -262,7 +262,12 @@ class RomLoader:
 
 
 def security_info(machine: Machine) -> bytes:
-    """Flags, crypt count, key purposes, chip id and API version of a chip without any security set up."""
+    """Flags, crypt count, key purposes, chip id and API version of a chip without any security set up.
+
+    The ESP32-S2, the first chip with this command, leaves out the last two.
+    """
+    if machine.chip is ESP32S2:
+        return bytes(12)
     return struct.pack("<IB7xII", 0, 0, machine.chip.image_chip_id, _SECURITY_API_VERSION)
 
 

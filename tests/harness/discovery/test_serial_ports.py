@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from harness.discovery import Found, Status, discover
-from harness.discovery.usb_ids import USB_IDS, Kind
+from harness.discovery.usb_ids import ESP_WITH_JTAG, USB_IDS, Kind
 from tests.harness.discovery.machine import (
     CH340,
     ESP_JTAG,
@@ -70,7 +70,7 @@ def test_a_chip_on_its_own_usb_says_its_mac_but_not_which_chip_it_is(machine: Ma
     machine.plug_in("ttyACM0", ESP_JTAG, serial="F4:12:FA:4D:F1:7C", location="1-3:1.0")
     board = only(machine)
     assert board.serial == "f4:12:fa:4d:f1:7c"
-    assert (board.device_type, board.candidates) == ("", ("esp32c3", "esp32s3"))
+    assert (board.device_type, board.candidates) == ("", ESP_WITH_JTAG)
 
 
 def test_what_may_be_one_of_several_boards_is_not_said_to_be_one(machine: Machine):
