@@ -37,7 +37,7 @@ def _number(value: Any) -> Any:
 def _mac(value: str) -> str:
     found = _MAC.match(value.lower())
     if not found:
-        raise PydanticCustomError("mac", "expected a MAC address such as 24:0a:c4:12:34:56")
+        raise PydanticCustomError("mac", "expected a MAC of six bytes such as 24:0a:c4:12:34:56")
     digits = re.sub("[:-]", "", value.lower())
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 

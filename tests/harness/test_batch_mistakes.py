@@ -60,7 +60,7 @@ batch.yaml:13:21: expect.patterns[2]: not a regular expression: unterminated cha
 batch.yaml:15:16: ESP 32: device_id: expected letters, digits, '.', '_' and '-', a letter or digit first, got 'ESP 32'
 batch.yaml:18:18: ESP32_001: device_type: unknown device type 'esp23'; did you mean 'esp32'?
 batch.yaml:21:7: ESP32_001: connection_info: unknown key 'baud'; did you mean 'baudrate'?
-batch.yaml:22:21: ESP32_001: expected.mac: expected a MAC address such as 24:0a:c4:12:34:56, got '12:34:56'
+batch.yaml:22:21: ESP32_001: expected.mac: expected a MAC of six bytes such as 24:0a:c4:12:34:56, got '12:34:56'
 batch.yaml:22:45: ESP32_001: expected.flash_size: expected a size in bytes such as 4194304 or 0x400000, got '4MB'
 batch.yaml:23:5: ESP32_002: 'connection_info' is missing
 batch.yaml:24:5: ESP32_002: unknown key 'port'; it belongs under 'targets.connection_info'

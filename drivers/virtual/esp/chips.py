@@ -85,6 +85,7 @@ class Identity:
     block: int
     major: Fuses
     minor: tuple[Fuses, ...]  # the lowest bits first
+    mac_extension: int = 0  # what makes the MAC an EUI-64 (chips with IEEE 802.15.4)
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,10 @@ _SPI_8266 = SpiRegisters(0x60000200, 0x1C, 0x20, 0x24, None, None, 0x40, address
 _S3_AND_C3 = Identity(0x44, Fuses(5, 24, 2), (Fuses(3, 18, 3), Fuses(5, 23, 1)))
 _S2 = Identity(0x44, Fuses(3, 18, 2), (Fuses(4, 4, 3), Fuses(3, 20, 1)))
 _C2 = Identity(0x40, Fuses(1, 20, 2), (Fuses(1, 16, 4),))
-_C6 = Identity(0x44, Fuses(3, 22, 2), (Fuses(3, 18, 4),))
-_H2 = Identity(0x44, Fuses(3, 21, 2), (Fuses(3, 18, 3),))
-_C5_AND_P4 = Identity(0x44, Fuses(2, 4, 2), (Fuses(2, 0, 4),))
+_C6 = Identity(0x44, Fuses(3, 22, 2), (Fuses(3, 18, 4),), 0xFFFE)
+_H2 = Identity(0x44, Fuses(3, 21, 2), (Fuses(3, 18, 3),), 0xFFFE)
+_P4 = Identity(0x44, Fuses(2, 4, 2), (Fuses(2, 0, 4),))
+_C5 = replace(_P4, mac_extension=0xFFFE)
 
 _LATER_RESETS = {
     Reason.POWER_ON: "rst:0x1 (POWERON)",
@@ -305,7 +307,7 @@ ESP32C5 = replace(
     name="esp32c5",
     image_chip_id=23,
     magic=0x1101406F,
-    identity=_C5_AND_P4,
+    identity=_C5,
     efuse_base=0x600B4800,
     uart_clock=48_000_000,
     boot_offset=0x2000,
@@ -323,7 +325,7 @@ ESP32P4 = replace(
     image_chip_id=18,
     magic=0x00000000,
     spi=replace(_SPI_LATER, base=0x5008D000),
-    identity=_C5_AND_P4,
+    identity=_P4,
     efuse_base=0x5012D000,
     uart_divider_register=0x500CA014,
     boot_offset=0x2000,

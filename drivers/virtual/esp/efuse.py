@@ -61,7 +61,8 @@ def _esp32(chip: Chip, mac: bytes) -> dict[int, int]:
 
 def _block1(chip: Chip, mac: bytes) -> dict[int, int]:
     assert chip.identity is not None
-    words = [int.from_bytes(mac[2:], "big"), int.from_bytes(mac[:2], "big"), 0, 0, 0, 0]
+    extended = chip.identity.mac_extension << 16 | int.from_bytes(mac[:2], "big")
+    words = [int.from_bytes(mac[2:], "big"), extended, 0, 0, 0, 0]
     major, minor = chip.default_revision
     words[chip.identity.major.word] |= major << chip.identity.major.shift
     for fuses in chip.identity.minor:
