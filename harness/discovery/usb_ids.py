@@ -13,6 +13,7 @@ Sources:
     CPY       circuitpython, ports/raspberrypi/boards/*/mpconfigboard.mk
     APICO     arduino-pico, tools/json/rpipico2.json
     DFU       dfu-util 0.11, 60-dfu-util.rules
+    ESPTOOL   esptool 5.6, loader.py (`uses_usb_otg`: in its boot loader a chip's product id is its chip id)
 """
 
 from __future__ import annotations
@@ -137,6 +138,8 @@ _PICO_APP = "its application runs: its boot drive's folder has to be named as mo
 def _others() -> Iterator[UsbId]:
     yield UsbId(0x303A, 0x1001, "Espressif USB-Serial/JTAG", Kind.BOARD, ESP_WITH_JTAG, "OPENOCD")
     yield UsbId(0x303A, 0x1002, "Espressif ESP-USB-Bridge", Kind.BRIDGE, ESP, "OPENOCD")
+    for pid, name in ((0x0002, "esp32s2"), (0x0009, "esp32s3"), (0x0012, "esp32p4")):
+        yield UsbId(0x303A, pid, f"{name} in its boot loader, USB-OTG", Kind.BOARD, (name,), "ESPTOOL")
     for pid, name, types, source in (
         (0x0005, "Raspberry Pi Pico or Pico 2, MicroPython", ("pico", "pico2"), "RPI, MPY"),
         (0x0009, "Raspberry Pi Pico 2, application", ("pico2",), "SDK"),
