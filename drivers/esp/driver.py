@@ -8,7 +8,6 @@ errors come in the drivers' categories, and images are written exactly as they a
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -33,6 +32,7 @@ from drivers.base import (
     TypeDefaults,
     WrongBoard,
 )
+from drivers.esp import boot_log as esp_boot_log
 from drivers.esp import image as esp_image
 from drivers.esp.errors import translate
 from drivers.esp.log import attach, esptool, no_progress
@@ -47,30 +47,6 @@ _ROM_BAUD = 115200  # the ROM detects the rate; every ROM copes with this one
 _LOWER_RATES = (460800, 230400, 115200)
 _LOOK_AGAIN_S = 0.1
 _PORT_PATIENCE_S = 10.0  # a chip's own USB port leaves the bus with each reset, until its next program has set it up
-
-# ESP-IDF's start-up line, e.g. "I (312) cpu_start: App version:      1.2.0"; `esp_app_desc` since IDF 5.1.
-# Whole only with what follows it: bytes arrive as they like, and "1.2" of "1.2.0" is another version.
-_VERSION_LINE = re.compile(r"(?:cpu_start|app_init|esp_image): App version:[ \t]+(\S+)(?=\s)")
-
-# What the ROM, the second-stage boot loader and ESP-IDF's panic handler print when the firmware does not run, then
-# what the ESP8266's Arduino core prints (core_esp8266_postmortem.cpp). A failed assertion, a full stack and a brownout
-# have words of their own, and end in a software reset as any restart does.
-_FAILURE_LINE = re.compile(
-    r"^.*(?:invalid header: 0x|No bootable app partitions|load partition table error|csum err|Checksum failed"
-    r"|Image hash failed|flash read err|ets_main\.c \d+|Guru Meditation Error|abort\(\) was called|assert failed: "
-    r"|A stack overflow in task|Stack smashing protect failure|CORRUPT HEAP|Brownout detector was triggered"
-    r"|Fatal exception|Exception \(\d+\):|Soft WDT reset).*$",
-    re.MULTILINE,
-)
-# The ROM's last words where it stays in its loader; "boot mode:(1,…" is the ESP8266's. Not the boot mode alone: after a
-# reset over USB-Serial/JTAG the ROM may name one that was strapped before, and start the application all the same.
-_WAITING = re.compile(
-    r"boot:0x[0-9a-f]+ \(DOWNLOAD[^\n]*\n(?:[^\n]*Saved PC[^\n]*\n){0,2}waiting for download"
-    r"|rst cause:\d, boot mode:\(1,"
-)
-_RESET_LINE = re.compile(r"^.*\b(?:rst:0x[0-9a-f]+ \(|rst cause:).*$", re.MULTILINE)
-_BAD_RESET = re.compile(r"WDT|BROWN_?OUT|rst cause:4")
-_RESETS_OF_A_LOOP = 4  # firmware may well restart once or twice at its first start (a migration, a factory reset)
 
 
 class EspSession:
@@ -343,18 +319,10 @@ class EspDriver:
         return wanted.lower().replace("-", "") == identity.chip
 
     def reported_version(self, console: str) -> str | None:
-        found = _VERSION_LINE.findall(console)
-        return found[-1] if found else None
+        return esp_boot_log.version(console)
 
     def boot_failure(self, console: str) -> str | None:
-        line = _FAILURE_LINE.search(console)
-        if line:
-            return line[0].strip()
-        if _WAITING.search(console):
-            return "the chip waits for a download, as with BOOT held, instead of starting what is in its flash"
-        resets: list[str] = _RESET_LINE.findall(console)
-        bad = [reset for reset in resets if _BAD_RESET.search(reset)] or resets[_RESETS_OF_A_LOOP - 1 :]
-        return f"the board resets itself: {bad[0].strip()}" if bad else None
+        return esp_boot_log.failure(console)
 
 
 _MODULE_FLASH = 0x400000  # bytes; what the common modules of all these chips have at least
