@@ -116,15 +116,23 @@ def options_are_known(opened: Opened) -> Iterator[Problem]:
 
 
 def chips_are_known(opened: Opened) -> Iterator[Problem]:
-    """A chip that no board of the family has would be found out with the first board."""
+    """A chip that no board of the family has, or options that it has not, would be found out with the first board."""
     for index, _device_type, driver in _families(opened):
         if not isinstance(driver, KnowsChips):
             continue
+        chip = opened.merger.chip(index)
         try:
-            driver.room(opened.merger.chip(index), driver.options())
+            driver.room(chip, driver.options())
         except DeviceError as error:
             source, loc = _where_chip(opened, index)
             yield source.problem(loc, error.message, error.advice)
+            continue
+        try:
+            driver.room(chip, driver.options.model_validate(merged_options(opened.batch, opened.site, index)))
+        except ValidationError:
+            continue  # `options_are_known` says so
+        except DeviceError as error:
+            yield opened.source.problem(("targets", index), error.message, error.advice)
 
 
 def _where_chip(opened: Opened, index: int) -> tuple[Source, Loc]:

@@ -268,6 +268,7 @@ def jumping(size: int) -> bytes:
             "app.bin ends at 0x7f02, the flash that it may use on BOARD (nano) at 0x7800",
         ),
         ("arduino, options: {boot_size: 4096}", "app.bin ends at 0x7f02, the flash that it may use on BOARD"),
+        ("arduino, options: {boot_size: 8192}", "an atmega328p has no boot section of 8192 bytes; Its fuses know 512,"),
         ("arduino, expected: {chip: due}", "expected.chip: no Arduino's chip is called 'due'; Name it under"),
         ("pico", "app.bin: neither a second stage"),
         ("pico, expected: {chip: esp32}", "expected.chip: no chip of a Pico is called 'esp32'; Name it as rp2040 or"),
