@@ -19,6 +19,7 @@ from harness.store import Backup, BackupSource, Block, Store, StoreError
 
 
 class NothingToRestore(VerificationFailed):
+    retryable = False  # no image will be known the next time
     default_advice = "Name the firmware that the boards have as `previous_firmware`: then it can be sent again."
 
 
