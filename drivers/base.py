@@ -5,7 +5,8 @@ The error family (the category is the one of the reports; `retryable` says wheth
     DeviceError                     other         no
     ├── PhaseTimeout                timeout       yes
     ├── ConnectionLost              connection    yes
-    ├── PortUnavailable             connection    yes   in use, or not there
+    ├── PortUnavailable             connection    yes   not there, or closed to us
+    │   └── PortInUse               connection    yes   another run or program has it
     ├── PortPermission              permission    no
     ├── VerificationFailed          verification  yes
     ├── BootFailed                  verification  no    the new firmware does not start, or is another version
@@ -70,6 +71,10 @@ class PortUnavailable(DeviceError):
     category = Category.CONNECTION
     retryable = True
     default_advice = "Check that the port exists and that no serial monitor or other program has it open."
+
+
+class PortInUse(PortUnavailable):
+    default_advice = "Another program has the port: end that serial monitor, or wait for the other run."
 
 
 class PortPermission(DeviceError):

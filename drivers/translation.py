@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from serial import SerialException
 
-from drivers.base import ConnectionLost, DeviceError, PortPermission, PortUnavailable
+from drivers.base import ConnectionLost, DeviceError, PortInUse, PortPermission, PortUnavailable
 
 LOST_PORT = (OSError, termios.error)
 """What a port raises that has gone: pyserial's exceptions are OSErrors, but it lets termios' through, which is none."""
@@ -23,8 +23,8 @@ _BY_ERRNO: dict[int | None, type[DeviceError]] = {
     errno.ENOENT: PortUnavailable,
     errno.ENODEV: PortUnavailable,
     errno.ENXIO: PortUnavailable,
-    errno.EBUSY: PortUnavailable,
-    errno.EAGAIN: PortUnavailable,
+    errno.EBUSY: PortInUse,
+    errno.EAGAIN: PortInUse,
     errno.ECONNREFUSED: PortUnavailable,
 }
 
@@ -61,7 +61,9 @@ def of_port(error: Exception) -> type[DeviceError] | None:
     if isinstance(error, SerialException):  # its RFC2217 client and its locks carry no number
         if "Permission denied" in text:
             return PortPermission
-        if "could not open port" in text.lower() or "exclusively lock" in text:
+        if "exclusively lock" in text:
+            return PortInUse
+        if "could not open port" in text.lower():
             return PortUnavailable
     return ConnectionLost
 

@@ -8,7 +8,7 @@ import pytest
 
 from drivers.base import Category
 from harness.item import ENDING_PROPERTY
-from harness.record import DeviceRecord, ErrorRecord, Outcome
+from harness.record import SETUP_FAILED, DeviceRecord, ErrorRecord, Outcome
 
 
 def ending_in(report: pytest.TestReport) -> dict[str, object] | None:
@@ -26,7 +26,7 @@ def _setup_failed(report: pytest.TestReport) -> dict[str, object]:
     crash = getattr(report.longrepr, "reprcrash", None)
     message = crash.message if crash else report.longreprtext.strip().splitlines()[-1]
     advice = "Nothing was written. The fixture's traceback is in the terminal's output."
-    error = ErrorRecord(Category.OTHER, "SetupFailed", f"a fixture failed: {message}", advice)
+    error = ErrorRecord(Category.OTHER, SETUP_FAILED, f"a fixture failed: {message}", advice)
     return {"outcome": str(Outcome.UNTOUCHED), "error": error.as_json()}
 
 

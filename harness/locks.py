@@ -19,7 +19,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from drivers.base import PortUnavailable
+from drivers.base import PortInUse
 from harness.port_names import resolved_port
 
 
@@ -62,7 +62,7 @@ class PortLock:
         self._holder = Holder(os.getpid(), run_id, device_id, 0.0)
 
     def acquire(self, timeout_s: float, on_wait: Callable[[str], None] = lambda _text: None) -> None:
-        """Take the lock, waiting up to `timeout_s` seconds. Raises `PortUnavailable`, which names the holder.
+        """Take the lock, waiting up to `timeout_s` seconds. Raises `PortInUse`, which names the holder.
 
         `on_wait` is told who holds the port when there is a wait.
         """
@@ -77,7 +77,7 @@ class PortLock:
         try:
             self._lock.acquire(timeout=timeout_s)
         except Timeout as error:
-            raise PortUnavailable(
+            raise PortInUse(
                 f"{self._in_use()}; waited {timeout_s:g} s",
                 advice="Wait for the other run to end, or end it; two targets can not share one port.",
             ) from error

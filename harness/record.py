@@ -32,6 +32,22 @@ class Phase(StrEnum):
 INTERRUPTED = "Interrupted"
 """The kind of an error that is none of the board's: its worker died, or the run was stopped."""
 
+SETUP_FAILED = "SetupFailed"
+"""The kind of an error of the lab's own fixtures."""
+
+SAYS_NOTHING_OF_THE_BOARD = frozenset(
+    {
+        INTERRUPTED,
+        SETUP_FAILED,
+        "HarnessFault",  # a full disk, a damaged store
+        "PortInUse",  # somebody else's at that time: nothing was asked of the board
+        "PortPermission",  # the user's rights on this machine
+        "BadImage",  # the batch's mistake, as the next one
+        "UnknownDeviceType",
+    }
+)
+"""Kinds of errors that would have been the same with any board in its place."""
+
 WRITING_PHASES = frozenset({Phase.FLASH, Phase.ROLLBACK})
 """Phases that leave a board in an unknown state when they are cut short."""
 

@@ -11,6 +11,7 @@ from drivers.base import (
     ConnectionLost,
     DeviceError,
     FlashFailed,
+    PortInUse,
     PortPermission,
     PortUnavailable,
     WrongBoard,
@@ -65,7 +66,7 @@ def translate_usb(error: Exception, doing: str) -> DeviceError:
     if number in (errno.EACCES, errno.EPERM):
         return PortPermission(text, advice=PERMISSION_ADVICE)
     if number == errno.EBUSY:
-        return PortUnavailable(text, advice="Another program works with the board: end picotool, or a virtual machine.")
+        return PortInUse(text, advice="Another program works with the board: end picotool, or a virtual machine.")
     return ConnectionLost(text, advice=_LOST)
 
 

@@ -97,8 +97,9 @@ class Ledger:
     def update_quarantine(self, run: RunRecord, after: int) -> list[QuarantineEntry]:
         """At the end of a run: quarantine those of its devices that have now failed in `after` runs in a row.
 
-        Devices that did not run, were interrupted or restored neither count nor reset; rehearsals and runs that began
-        before a device's last release do not count. With 0, nothing is ever quarantined. Returns the new ones.
+        Devices that did not run or were restored neither count nor reset, nor do errors that say nothing of the
+        board; rehearsals and runs that began before a device's last release do not count. With 0, nothing is ever
+        quarantined. Returns the new ones.
         """
         if after == 0 or run.rehearsal:
             return []

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from harness.ledger.models import DeviceRow, QuarantineRow, ReleaseRow, RunRow
-from harness.record import INTERRUPTED, DeviceRecord, Outcome, RunRecord
+from harness.record import SAYS_NOTHING_OF_THE_BOARD, DeviceRecord, Outcome, RunRecord
 
 _TELLING = tuple(str(outcome) for outcome in Outcome if outcome.succeeded or outcome.failed)
 
@@ -76,8 +76,8 @@ def streak(outcomes: Iterable[Outcome]) -> int:
 
 
 def _is_telling(device: DeviceRecord) -> bool:
-    """Whether the outcome says something of the device: a worker's death or a stopped run does not."""
-    return device.error is None or device.error.kind != INTERRUPTED
+    """Whether the outcome says something of the device: a port that another run has, or a full disk, does not."""
+    return device.error is None or device.error.kind not in SAYS_NOTHING_OF_THE_BOARD
 
 
 def _reason(device: DeviceRecord, after: int) -> str:
@@ -103,7 +103,7 @@ def _earlier_outcomes(
             RunRow.run_id != run.run_id,
             RunRow.rehearsal.is_(False),
             DeviceRow.outcome.in_(_TELLING),
-            func.coalesce(DeviceRow.error["kind"].as_string(), "") != INTERRUPTED,
+            func.coalesce(DeviceRow.error["kind"].as_string(), "").not_in(SAYS_NOTHING_OF_THE_BOARD),
             RunRow.started > func.coalesce(released, 0.0),
         )
         .subquery()

@@ -27,6 +27,7 @@ from drivers.base import (
     DeviceError,
     Link,
     PhaseTimeout,
+    PortInUse,
     PortPermission,
     PortUnavailable,
     Region,
@@ -635,7 +636,7 @@ def test_a_file_that_is_no_avr_firmware_is_refused(name: str, data: bytes):
     ("output", "kind"),
     [
         ("avrdude OS error: cannot open port /dev/ttyACM0: Permission denied\n", PortPermission),
-        ("avrdude OS error: cannot open port /dev/ttyACM0: Device or resource busy\n", PortUnavailable),
+        ("avrdude OS error: cannot open port /dev/ttyACM0: Device or resource busy\n", PortInUse),
         ("avrdude warning: attempt 1 of 10: not in sync: resp=0x00\n", ConnectionLost),
         ("avrdude error: programmer is not responding\n", ConnectionLost),
         ("avrdude error: programmer is out of sync\n", ConnectionLost),

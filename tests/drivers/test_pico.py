@@ -20,6 +20,7 @@ from drivers.base import (
     FlashFailed,
     Link,
     PhaseTimeout,
+    PortInUse,
     PortPermission,
     PortUnavailable,
     Region,
@@ -691,7 +692,7 @@ def test_pyusbs_errors_get_their_category_and_an_advice():
     core = usb_devices.usb_core().core
     for number, kind in (
         (errno.EACCES, PortPermission),
-        (errno.EBUSY, PortUnavailable),
+        (errno.EBUSY, PortInUse),
         (errno.ENODEV, ConnectionLost),
         (errno.EPIPE, ConnectionLost),
     ):

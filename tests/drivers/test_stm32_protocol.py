@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.base import ConnectionLost, DeviceError, PortPermission, PortUnavailable, Segment
+from drivers.base import ConnectionLost, DeviceError, PortInUse, PortPermission, PortUnavailable, Segment
 from drivers.stm32 import protocol, signature
 from drivers.stm32.errors import translate
 from drivers.stm32.loader import Loader
@@ -356,7 +356,7 @@ def test_pyserials_own_errors_are_understood():
 
     for text, kind in (
         ("could not open port /dev/ttyUSB0: [Errno 13] Permission denied", PortPermission),
-        ("Could not exclusively lock port /dev/ttyUSB0", PortUnavailable),
+        ("Could not exclusively lock port /dev/ttyUSB0", PortInUse),
         ("Could not open port rfc2217://…: refused", PortUnavailable),
         ("device reports readiness to read but returned no data", ConnectionLost),
     ):

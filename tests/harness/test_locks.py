@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.base import Category, PortUnavailable
+from drivers.base import Category, PortInUse
 from harness.locks import PortLock
 from harness.port_names import resolved_port
 
@@ -40,7 +40,7 @@ def holder(tmp_path: Path):
 
 
 def test_the_message_to_whoever_waits_names_process_run_and_device(holder, tmp_path: Path):
-    with pytest.raises(PortUnavailable) as raised:
+    with pytest.raises(PortInUse) as raised:
         PortLock("/dev/ttyX0", "run-8", "ESP32_009", tmp_path).acquire(0.1)
     assert f"process {holder.pid} (run run-7, device ESP32_001" in str(raised.value)
     assert raised.value.category is Category.CONNECTION
@@ -71,7 +71,7 @@ def test_a_killed_holder_leaves_the_port_free(holder, tmp_path: Path):
 def test_a_link_and_its_target_are_one_port(holder, tmp_path: Path):
     link = tmp_path / "usb-Silicon_Labs_CP2102-if00"
     link.symlink_to("/dev/ttyX0")
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortInUse):
         PortLock(str(link), "run-8", "ESP32_009", tmp_path).acquire(0.1)
 
 

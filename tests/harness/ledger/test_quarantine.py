@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from harness.ledger import Ledger, QuarantineEntry
 from harness.ledger.quarantine import streak
-from harness.record import DeviceRecord, Outcome, RunRecord
-from tests.harness.builders import EPOCH, died_while_flashing, not_run, rolled_back, run_of, updated
+from harness.record import SAYS_NOTHING_OF_THE_BOARD, DeviceRecord, Outcome, RunRecord
+from tests.harness.builders import EPOCH, LOST, died_while_flashing, not_run, rolled_back, run_of, untouched, updated
 
 DEVICE = "ESP32_001"
 
@@ -47,6 +47,8 @@ class Lab:
         folder = self._folder / str(self._hour)
         if outcome == "failed":
             return rolled_back(folder, DEVICE).record()
+        if outcome in SAYS_NOTHING_OF_THE_BOARD:
+            return untouched(folder, DEVICE, replace(LOST, kind=outcome)).record()
         if outcome == "interrupted":
             return died_while_flashing(folder, DEVICE)
         if outcome == "not run":
@@ -85,7 +87,7 @@ def test_a_success_in_between_clears_its_name(lab: Lab):
     assert lab.run("failed")
 
 
-@pytest.mark.parametrize("outcome", ["interrupted", "not run", "restored"])
+@pytest.mark.parametrize("outcome", ["interrupted", "not run", "restored", *sorted(SAYS_NOTHING_OF_THE_BOARD)])
 def test_runs_that_say_nothing_of_the_device_neither_count_nor_clear(lab: Lab, outcome: str):
     assert not any(lab.runs("failed", outcome, "failed", outcome, outcome))
     assert lab.run("failed")
