@@ -20,6 +20,7 @@ from harness.live import LiveView
 from harness.plan import Plan
 from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report import json_report, junit, words
+from harness.report.conclusion import how_to_go_on, is_unfinished
 from harness.report.html import HtmlReport
 from harness.report.terminal import print_summary
 from harness.run_state import RunState
@@ -314,6 +315,9 @@ class Controller:
         self._heartbeat.stop()
         if self._live is not None:
             self._live.stop()
+        if left := len(self._steering.left_out):
+            whom = "1 device that is still open was" if left == 1 else f"{left} devices that are still open were"
+            self._state.interrupted = self._state.interrupted or f"{whom} not chosen when the run was resumed"
         self._steering.write_state()
         self._state.end(self._why_open)
         record = self._state.record()
@@ -345,8 +349,11 @@ class Controller:
             return session.exitstatus
         if self._stop_requests.asked or self._steering.cancelled:
             return pytest.ExitCode.INTERRUPTED
-        good = is_good(record, self._run.plan.rollout.exit_on, complete=self._steering.finished)
+        good = is_good(record, self._run.plan.rollout.exit_on, complete=self._is_complete())
         return pytest.ExitCode.OK if good and not self._others_failed() else pytest.ExitCode.TESTS_FAILED
+
+    def _is_complete(self) -> bool:
+        return self._steering.finished and not self._steering.left_out
 
     def _others_failed(self) -> bool:
         """Whether something failed that is no device's item: a conftest, a module that stands beside the batch."""
@@ -440,7 +447,10 @@ class Controller:
             terminalreporter.write_line(complaint, red=True, bold=True)
         for line in self._unsaid:
             terminalreporter.write_line(line, yellow=True)
-        print_summary(self._state.record(), lambda text, markup: terminalreporter.write_line(text, **markup))
+        record = self._state.record()
+        print_summary(record, lambda text, markup: terminalreporter.write_line(text, **markup))
+        if is_unfinished(record, restores=self._run.plan.rollout.restore):
+            terminalreporter.write_line(how_to_go_on(record), bold=True)
 
     def pytest_unconfigure(self) -> None:
         self._stop_bench()

@@ -52,6 +52,8 @@ class Steering:
         self._deaths: dict[str, int] = {}
         self._told: object = None
         self._halt_asked = ""
+        self.left_out: tuple[str, ...] = ()
+        """Devices that have not ended, and that this session, which goes on with the run, was not to work on (-k)."""
 
     # The scheduler's questions
 
@@ -65,15 +67,16 @@ class Steering:
             self._halt_asked = self._halt_asked or self._log.fault
         found = [device for device_id in chosen if (device := self._state.device(device_id))]
         collected = frozenset(device_ids)
-        left_out = {d.device_id: "not chosen when the run was resumed" for d in found if d.device_id not in collected}
         ended = sorted(
             (d for d in found if d.certain_outcome), key=lambda d: d.ended or 0.0
         )  # the canary looks in order
         done = {device.device_id: _result_before(device, collected) for device in ended}
+        self.left_out = tuple(d.device_id for d in found if d.device_id not in collected and d.device_id not in done)
+        excluded = {**self._excluded, **dict.fromkeys(self.left_out, "not chosen when the run was resumed")}
         self._rollout = Rollout(
             self._run.plan.rollout,
             chosen,
-            excluded={name: why for name, why in {**self._excluded, **left_out}.items() if name not in done},
+            excluded={name: why for name, why in excluded.items() if name not in done},
             done=done,
             restored=frozenset(device.device_id for device in found if device.certain_outcome is Outcome.RESTORED),
             recover=frozenset(d.device_id for d in found if is_left_half_done(d) and d.device_id in collected),

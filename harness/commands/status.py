@@ -13,6 +13,7 @@ from harness.commands.options import site_option
 from harness.journal import is_being_written
 from harness.record import DeviceRecord, Outcome, PhaseOutcome, RunRecord
 from harness.report import json_report, words
+from harness.report.conclusion import how_to_go_on, is_unfinished
 from harness.report.terminal import summary_lines
 from harness.run_reader import run_facts, run_record
 from harness.runs import LAST
@@ -39,8 +40,8 @@ def status(run: str, as_json: bool, site: Path | None) -> None:
     click.echo(f"run {record.run_id}: {record.batch_name} to {record.version}: {going_on}")
     for line in [*_active(record), *(line.text for line in summary_lines(record))]:
         click.echo(line)
-    if not is_live and _is_unfinished(record, restores=plan.rollout.restore):
-        click.echo(f"go on with it: pytest {record.batch_file} --resume {record.run_id}")
+    if not is_live and is_unfinished(record, restores=plan.rollout.restore):
+        click.echo(how_to_go_on(record))
 
 
 def _active(record: RunRecord) -> Iterator[str]:
@@ -54,13 +55,3 @@ def _doing(device: DeviceRecord) -> str:
         return "between two phases"
     share = f" {100 * phase.done // phase.total} %" if phase.total else ""
     return f"{words.phase_name(phase)}{share}"
-
-
-def _is_unfinished(record: RunRecord, *, restores: bool) -> bool:
-    """Whether a resumed run would have something to do. `restores`: a failed rollout is taken back."""
-    if record.emergencies:
-        return True
-    if record.rollout.failed:
-        return restores and bool(record.with_outcome(Outcome.UPDATED))
-    cut_short = record.ended is None or bool(record.interrupted)
-    return cut_short and bool(record.with_outcome(Outcome.NOT_RUN))

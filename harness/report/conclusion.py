@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from harness.record import Outcome, RunRecord
+from harness.record import INTERRUPTED, DeviceRecord, Outcome, RunRecord
 from harness.report import rollout
 from harness.report.figures import Figures, figures
 from harness.report.words import plural
@@ -43,6 +43,25 @@ def sentence(run: RunRecord) -> str:
     if counts.success < counts.total:
         return f"{counts.success} of {plural(counts.total, 'device')} on {run.version}; {counts.skipped} did not run"
     return f"All {counts.total} devices are on {run.version}" if counts.total > 1 else f"The device is on {run.version}"
+
+
+def is_unfinished(run: RunRecord, *, restores: bool) -> bool:
+    """Whether a resumed run would have something to do. `restores`: a failed rollout is taken back."""
+    if run.emergencies:
+        return True
+    if run.rollout.failed:
+        return restores and bool(run.with_outcome(Outcome.UPDATED))
+    cut_short = run.ended is None or bool(run.interrupted)
+    return cut_short and any(_is_open(device) for device in run.devices)
+
+
+def _is_open(device: DeviceRecord) -> bool:
+    was_stopped = device.error is not None and device.error.kind == INTERRUPTED
+    return device.outcome is Outcome.NOT_RUN or (device.outcome is Outcome.UNTOUCHED and was_stopped)
+
+
+def how_to_go_on(run: RunRecord) -> str:
+    return f"go on with it: pytest {run.batch_file} --resume {run.run_id}"
 
 
 def _what_stopped_it(run: RunRecord, counts: Figures) -> str:

@@ -61,10 +61,21 @@ def test_after_the_death_of_the_controller_alone_its_workers_are_waited_for(proj
     assert all(project.flash(board) == project.new_flash(board) for board in BOARDS)
 
 
-def test_after_ctrl_c_the_boards_that_did_not_start_are_run(project: Project):
-    process = start(project, "-n", "2", times=1)
+def test_after_ctrl_c_the_boards_that_did_not_start_are_run_and_those_still_left_out_are_no_success(project: Project):
+    process = start(project, "-n", "1", times=1)
     os.killpg(process.pid, signal.SIGINT)
-    assert finish(project, process).returncode == 2
+    stopped = finish(project, process)
+    assert stopped.returncode == 2
+    to_go_on = f"go on with it: pytest {project.path / 'fleet.yaml'} --resume {stopped.folder.run_id}"
+    assert to_go_on in stopped.output
+
+    part = resume(project, "-k", "ESP32_003")
+    assert part.outcomes() == {**dict.fromkeys(BOARDS[:3], "updated"), "ESP32_004": "not-run"}
+    assert part.returncode == 1, part.output
+    assert part.report["interrupted"] == "1 device that is still open was not chosen when the run was resumed"
+    assert to_go_on in part.output
+    assert to_go_on in batch_flash(project, "status").stdout
+
     result = resume(project)
     assert result.returncode == 0, result.output
     assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
