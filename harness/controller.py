@@ -13,11 +13,12 @@ from harness.batchrun import BatchRun, Started
 from harness.exit_status import is_good
 from harness.heartbeat import Heartbeat
 from harness.holding import take_off
-from harness.item import device_id_of, is_restore, node_id
+from harness.item import UPDATE, device_id_of, is_restore, node_id
 from harness.item_reports import ending_in, properties, skipped_report, teardown_of
 from harness.ledger import LedgerError
 from harness.live import LiveView
 from harness.plan import Plan
+from harness.problems import did_you_mean
 from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report import json_report, junit, words
 from harness.report.conclusion import how_to_go_on, is_unfinished
@@ -40,19 +41,37 @@ _MAXFAIL = pytest.StashKey[int]()  # failed devices after which no further one i
 _NOTES = pytest.StashKey[list[str]]()  # what the header is to say of options that the batch has changed
 
 
+_SHOWN = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow")
+_REFUSED = {
+    "usepdb": "--pdb: a batch runs in worker processes, where there is no terminal",
+    "looponfail": "--looponfail: boards are not written anew whenever a file changes; leave the option out",
+    "tx": "--tx: a batch's workers are processes of this machine, whose ports it works on; leave the option out",
+    "setuponly": "--setup-only: it would open the boards' ports for nothing; --dry-run says what would be done",
+    "setupplan": "--setup-plan: --dry-run says what would be done to each device",
+}
+"""Options of pytest and xdist, by their names in `config.option`, each with what to say."""
+
+
+def _only_shows(option: Any) -> bool:
+    """Whether pytest is to show something and no test is to be run."""
+    return any(getattr(option, name, None) for name in _SHOWN)
+
+
 def shape_session(config: pytest.Config, run: BatchRun) -> None:
     """Set pytest's own options as the batch needs them, before the plugins that they belong to read them."""
     missing = [name for name, plugin in _NEEDED.items() if not config.pluginmanager.has_plugin(plugin)]
     if missing:
         raise pytest.UsageError(f"a batch needs {' and '.join(missing)}, which this session has not loaded")
+    _refuse_unknown_devices(config, run)
     option = config.option
-    if option.collectonly or option.dry_run:
+    if _only_shows(option) or option.dry_run:
         option.numprocesses, option.dist, option.tx = 0, "no", []
         return
     if option.dist not in ("no", "load"):
         raise pytest.UsageError(f"--dist {option.dist}: a batch has a scheduler of its own; leave the option out")
-    if getattr(option, "usepdb", False):
-        raise pytest.UsageError("--pdb: a batch runs in worker processes, where there is no terminal")
+    for name, why in _REFUSED.items():
+        if getattr(option, name, False):
+            raise pytest.UsageError(why)
     config._inicache["verbosity_test_cases"] = "0"  # with -v, the items' names would be written into our lines
     # -x and --maxfail are ours to keep: xdist asks its scheduler for more items after it has ended the workers.
     config.stash[_MAXFAIL], option.maxfail = option.maxfail or 0, 0
@@ -66,11 +85,22 @@ def shape_session(config: pytest.Config, run: BatchRun) -> None:
     option.numprocesses = limit if asked in ("auto", "logical") else max(1, min(int(asked), limit))
 
 
+def _refuse_unknown_devices(config: pytest.Config, run: BatchRun) -> None:
+    """A worker that finds no such item says so to nobody, and then no device at all would be run."""
+    known = {UPDATE, *(f"{UPDATE}[{device.device_id}]" for device in run.plan.devices)}
+    for argument in config.args:
+        file, _, name = argument.partition("::")
+        if name and name not in known and (config.invocation_params.dir / file).resolve() == run.batch_file:
+            close = did_you_mean(name, known)
+            hint = f"; did you mean {file}::{close}?" if close else ""
+            raise pytest.UsageError(f"{argument}: the batch has no such device{hint}")
+
+
 def register(config: pytest.Config, run: BatchRun) -> None:
     """Start the run and take part in the session; for a dry run or --collect-only, touch nothing."""
     if config.option.dry_run:
         config.pluginmanager.register(dry_run.DryRun(run.plan), "batch-flash-dry-run")
-    elif not config.option.collectonly:
+    elif not _only_shows(config.option):
         started = batchrun.start(config)
         if not config.option.htmlpath:
             config.option.htmlpath = str(started.run.folder.html)
@@ -349,11 +379,13 @@ class Controller:
             return session.exitstatus
         if self._stop_requests.asked or self._steering.cancelled:
             return pytest.ExitCode.INTERRUPTED
-        good = is_good(record, self._run.plan.rollout.exit_on, complete=self._is_complete())
+        good = is_good(record, self._run.plan.rollout.exit_on, complete=self._is_complete(record))
         return pytest.ExitCode.OK if good and not self._others_failed() else pytest.ExitCode.TESTS_FAILED
 
-    def _is_complete(self) -> bool:
-        return self._steering.finished and not self._steering.left_out
+    def _is_complete(self, record: RunRecord) -> bool:
+        """One that did not run, and nobody knows why (a lab's hook took its place), has missed its turn."""
+        accounted = all(device.reason for device in record.with_outcome(Outcome.NOT_RUN))
+        return self._steering.finished and not self._steering.left_out and accounted
 
     def _others_failed(self) -> bool:
         """Whether something failed that is no device's item: a conftest, a module that stands beside the batch."""
@@ -449,7 +481,7 @@ class Controller:
             terminalreporter.write_line(line, yellow=True)
         record = self._state.record()
         print_summary(record, lambda text, markup: terminalreporter.write_line(text, **markup))
-        if is_unfinished(record, restores=self._run.plan.rollout.restore):
+        if not record.emergencies and is_unfinished(record, restores=self._run.plan.rollout.restore):  # those say it
             terminalreporter.write_line(how_to_go_on(record), bold=True)
 
     def pytest_unconfigure(self) -> None:

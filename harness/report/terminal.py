@@ -62,7 +62,7 @@ def _counts(run: RunRecord) -> Iterator[Line]:
         f"{counts.count(outcome)} {words.OUTCOME_WORDS[outcome]}" for outcome in Outcome if counts.count(outcome) > 0
     ]
     rate = f"{counts.success_rate:.1f}% success" if counts.ran else "nothing ran"
-    told = f": {', '.join(parts)}" if parts else ""
+    told = f": {', '.join(parts)}" if parts else " of the batch chosen"
     text = f"{words.plural(counts.total, 'device')}{told}; {rate} in {words.duration(counts.total_s)}"
     yield Line(text, _MOODS[mood(run)])
     if counts.flash.average_s is not None:

@@ -160,7 +160,9 @@ def test_a_new_run_in_place_of_a_resumed_one_knows_what_the_half_written_board_h
 
 def test_a_run_for_which_no_board_was_chosen_is_not_resumed_with_all_of_them(project: Project):
     project.write_batch(boards=BOARDS[:2])
-    assert project.run("fleet.yaml", "-k", "a-typo").returncode == 5
+    nothing = project.run("fleet.yaml", "-k", "a-typo")
+    assert nothing.returncode == 5
+    assert "0 devices of the batch chosen; nothing ran" in nothing.output
     result = resume(project)
     assert not result.outcomes(), result.output
     assert not (project.path / ".bench" / BOARDS[0] / "flash.bin").exists() or (

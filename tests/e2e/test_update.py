@@ -57,7 +57,8 @@ def test_devices_are_chosen_as_tests_are(project: Project, selection, chosen):
     assert [line for line in collected.output.splitlines() if "::" in line] == [
         f"fleet.yaml::test_flash[{board}]" for board in chosen
     ]
-    assert not (project.path / "runs").exists(), "collecting touches nothing"
+    assert project.run(*arguments, "--fixtures").returncode == 0
+    assert not (project.path / "runs").exists(), "what only shows something touches nothing"
 
 
 def test_only_the_chosen_device_is_updated_and_lf_takes_the_failed_one(project: Project):
@@ -103,6 +104,10 @@ def test_mistakes_are_told_all_at_once_without_a_traceback_and_nothing_is_touche
         (["-p", "no:html"], "a batch needs pytest-html"),
         (["-n", "2", "--dist", "worksteal"], "a batch has a scheduler of its own"),
         (["--pdb"], "a batch runs in worker processes"),
+        (["--looponfail"], "boards are not written anew whenever a file changes"),
+        (["--tx", "ssh=elsewhere"], "a batch's workers are processes of this machine"),
+        (["--setup-only"], "it would open the boards' ports for nothing"),
+        (["fleet.yaml::test_flash[ESP32_009]"], "no such device; did you mean fleet.yaml::test_flash[ESP32_001]?"),
     ],
 )
 def test_what_a_batch_can_not_be_run_with_is_refused_in_a_line(project: Project, options, said):
