@@ -411,9 +411,9 @@ class Controller:
         """Each for itself: one that can not be written (a full disk) must not take the others along."""
         folder = self._run.folder
         writers: dict[str, Callable[[], None]] = {
-            str(folder.json): lambda: json_report.write(record, folder.json),
-            str(folder.junit): lambda: junit.write(record, folder.junit),
             "ledger": lambda: self._close_ledger(record),
+            str(folder.junit): lambda: junit.write(record, folder.junit),
+            str(folder.json): lambda: json_report.write(record, folder.json),  # the last: `status` looks for it
         }
         for name, write in writers.items():
             try:

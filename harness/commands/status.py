@@ -16,7 +16,7 @@ from harness.report import json_report, words
 from harness.report.conclusion import how_to_go_on, is_unfinished
 from harness.report.terminal import summary_lines
 from harness.run_reader import run_facts, run_record
-from harness.runs import LAST
+from harness.runs import LAST, RunFolder
 
 
 @click.command()
@@ -42,6 +42,17 @@ def status(run: str, as_json: bool, site: Path | None) -> None:
         click.echo(line)
     if not is_live and is_unfinished(record, restores=plan.rollout.restore):
         click.echo(how_to_go_on(record))
+    elif not is_live and _lacks_reports(folder, record):
+        click.echo(f"its reports were not written; to have them: pytest {record.batch_file} --resume {record.run_id}")
+
+
+def _lacks_reports(folder: RunFolder, record: RunRecord) -> bool:
+    """It was killed while it wrote them, say; those that are there may be of before the run was resumed."""
+    try:
+        report = json.loads(folder.json.read_text())
+    except (OSError, ValueError):
+        return True
+    return bool(report.get("ended") != record.ended)
 
 
 def _active(record: RunRecord) -> Iterator[str]:

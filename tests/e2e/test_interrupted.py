@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -339,6 +340,9 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_last_words_and_no_success(pro
     assert "boards: 2 on 1.2.0 (updated)" in result.output
     for name in ("report.html", "report.json", "junit.xml"):
         assert re.search(rf"{name} was not written.*File too large", result.output), name
+    command = [Path(sys.executable).with_name("batch-flash"), "status"]
+    told = subprocess.run(command, cwd=project.path, capture_output=True, text=True, timeout=60).stdout
+    assert "its reports were not written; to have them: pytest" in told
 
 
 def test_a_hook_of_the_lab_that_fails_cuts_no_write(project: Project):
