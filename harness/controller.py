@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _NEEDED = {"pytest-xdist": "xdist", "pytest-html": "html"}
 _POLL_S = 0.2
+_UNTOLD = "its item ended without a word of it: has a hook of the lab taken its place?"
 _MAXFAIL = pytest.StashKey[int]()  # failed devices after which no further one is started; 0: no such limit
 _NOTES = pytest.StashKey[list[str]]()  # what the header is to say of options that the batch has changed
 
@@ -340,6 +341,7 @@ class Controller:
             self._let_running_devices_end()
         self._stop_requests.restore()
         self._end_workers()
+        self._state.interrupted = self._state.interrupted or self._what_cut_it_short(session)
         if self._state.interrupted:  # by the second signal, say, before anybody had heard of the first
             self._steering.halt(self._state.interrupted)
         self._heartbeat.stop()
@@ -368,10 +370,16 @@ class Controller:
         if manager is not None:
             manager.teardown_nodes()
 
+    def _what_cut_it_short(self, session: pytest.Session) -> str:
+        """Beside signals and orders, which are known; empty where every device had its turn."""
+        if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+            return "the run was ended by an internal error"
+        if self._steering.finished:
+            return ""
+        return "no worker process was left" if self._steering.begun else "the run ended before its first device"
+
     def _why_open(self, device_id: str) -> str:
-        if self._state.interrupted or self._steering.finished:
-            return self._steering.reason(device_id) or self._state.interrupted
-        return "no worker process was left for it" if self._steering.begun else "the run ended before it"
+        return self._steering.reason(device_id) or self._state.interrupted or _UNTOLD
 
     def _exit_status(self, session: pytest.Session, record: RunRecord) -> int:
         """Ours where all went its way: xdist and pytest count failed items, a gate may allow some."""
@@ -383,9 +391,8 @@ class Controller:
         return pytest.ExitCode.OK if good and not self._others_failed() else pytest.ExitCode.TESTS_FAILED
 
     def _is_complete(self, record: RunRecord) -> bool:
-        """One that did not run, and nobody knows why (a lab's hook took its place), has missed its turn."""
-        accounted = all(device.reason for device in record.with_outcome(Outcome.NOT_RUN))
-        return self._steering.finished and not self._steering.left_out and accounted
+        untold = any(device.reason == _UNTOLD for device in record.with_outcome(Outcome.NOT_RUN))
+        return self._steering.finished and not self._steering.left_out and not untold
 
     def _others_failed(self) -> bool:
         """Whether something failed that is no device's item: a conftest, a module that stands beside the batch."""

@@ -68,8 +68,8 @@ class RunState:
         open_ends = self.record().with_outcome(Outcome.NOT_RUN, Outcome.RUNNING)
         self._why_open = {each.device_id: each.reason or reason(each.device_id) for each in open_ends}
         self._why_open |= dict.fromkeys(self._crashed, _DIED)
-        self._ended = self._run.clock()
         self._log.tell(Kind.RUN_ENDED, interrupted=self.interrupted, why_open=self._why_open)
+        self._ended = run_facts(self._run.folder).ended or self._run.clock()  # what `status` reads there, too
 
     def record(self) -> RunRecord:
         facts = replace(run_facts(self._run.folder), ended=self._ended, interrupted=self.interrupted)

@@ -59,7 +59,7 @@ def _remarks(run: RunSummary) -> Iterator[Part]:
         yield Part("a rehearsal", "cyan")
     if run.ended is None:
         yield Part("going on, or killed", "yellow")
-    if run.halted:
+    if run.halted and run.halted != run.interrupted:
         yield Part(f"halted: {run.halted}", "bold yellow")
     if run.interrupted:
         yield Part(run.interrupted, "bold yellow")

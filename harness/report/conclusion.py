@@ -51,7 +51,7 @@ def is_unfinished(run: RunRecord, *, restores: bool) -> bool:
         return True
     if run.rollout.failed:
         return restores and bool(run.with_outcome(Outcome.UPDATED))
-    cut_short = run.ended is None or bool(run.interrupted)
+    cut_short = run.ended is None or bool(run.interrupted or run.rollout.halted)
     return cut_short and any(_is_open(device) for device in run.devices)
 
 

@@ -147,7 +147,7 @@ def test_a_worker_that_finds_another_plan_is_refused_and_no_board_is_flashed_by_
     assert outcomes["ESP32_002"] == "updated"  # by the worker that was there before
     left = [board for board in BOARDS if outcomes[board] == "not-run"]
     assert result.returncode == bool(left)
-    assert all(result.device(board)["reason"] == "no worker process was left for it" for board in left)
+    assert all(result.device(board)["reason"] == "no worker process was left" for board in left)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -314,7 +314,7 @@ def test_workers_that_collect_in_different_orders_flash_no_wrong_board_and_leave
     assert "has collected other devices, or in another order, than the first worker: it is not used" in result.output
     assert result.outcomes() == {board: "emergency" if board == first else "not-run" for board in boards}
     for board in set(boards) - {first}:
-        assert result.device(board)["reason"] == "no worker process was left for it"
+        assert result.device(board)["reason"] == "no worker process was left"
 
 
 DISK_FULL_AT_THE_END = """
@@ -361,3 +361,5 @@ def test_a_hook_of_the_lab_that_fails_cuts_no_write(project: Project):
     assert list(result.outcomes().values()) == ["untouched", "updated", "not-run", "not-run"]
     assert project.flash("ESP32_002") == project.new_flash("ESP32_002")
     assert "report.json" in result.output
+    assert result.device("ESP32_003")["reason"] == "the run was ended by an internal error"
+    assert "go on with it: pytest" in result.output

@@ -110,6 +110,7 @@ def test_a_run_that_is_done_has_nothing_left_to_do(project: Project):
     assert result.returncode == 0, result.output
     assert result.outcomes() == dict.fromkeys(BOARDS[:2], "updated")
     assert times_started(project, BOARDS[0]) == 1
+    assert "--resume" not in batch_flash(project, "status").stdout, "the reports are those of its end"
 
 
 def test_only_the_boards_that_the_run_had_chosen_are_run(project: Project):

@@ -298,6 +298,7 @@ def test_an_approval_that_does_not_come_halts_the_rollout_and_takes_nothing_back
     assert result.outcomes() == {"ESP32_001": "updated", "ESP32_002": "not-run"}
     assert "approv" in result.device("ESP32_002")["reason"]
     assert "HALTED" in result.output
+    assert "go on with it: pytest" in result.output
 
 
 def test_a_rollout_that_is_cancelled_while_it_soaks_ends_at_once(project: Project):
