@@ -142,7 +142,6 @@ def start(config: pytest.Config) -> Started:
             {board_id: board.connection for board_id, board in bench.boards.items()} if bench else {}
         )
         folder.save_plan(plan)
-        folder.become_latest()  # only now: a run that could not start must not stand before the last one's reports
     except JournalBusy as error:
         raise pytest.UsageError(f"run {folder.run_id} is still going on: batch-flash status {folder.run_id}") from error
     except (BenchError, OSError) as error:

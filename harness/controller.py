@@ -154,10 +154,12 @@ class Controller:
     def _enter_in_ledger(self) -> dict[str, str]:
         """Before anything is touched: the history knows of the run even if this process is killed."""
         try:
-            return history.enter(self._run.plan, self._state.record())
-        except LedgerError as error:
+            quarantined = history.enter(self._run.plan, self._state.record())
+            self._run.folder.become_latest()  # a run that could not start must not stand before the last one's reports
+        except (LedgerError, OSError) as error:
             self._stop_bench()
             raise pytest.UsageError(str(error)) from error
+        return quarantined
 
     # xdist
 

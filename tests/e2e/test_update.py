@@ -316,6 +316,15 @@ def test_runs_and_backups_of_a_project_stay_together_wherever_pytest_is_called(p
     assert (project.path / "store" / "backups" / "ESP32_001").exists()
 
 
+def test_a_run_that_the_ledger_can_not_take_is_refused_and_is_not_the_last_one(project: Project):
+    project.write_batch(boards=FEW)
+    (project.path / "batch-flash-config.yaml").write_text("storage: {ledger: fleet.yaml}\n")
+    result = project.run("fleet.yaml")
+    assert result.returncode == 4
+    assert "fleet.yaml can not be used" in result.output
+    assert not (project.path / "runs" / "latest").is_symlink()
+
+
 def test_a_run_whose_boards_another_run_has_is_refused_and_does_not_hide_it(project: Project):
     project.write_batch(boards=FEW)
     first = project.start("fleet.yaml", "-n", "2")
