@@ -87,7 +87,7 @@ class Circuit:
 
     def _pause(self, now: float) -> None:
         errors = "error" if self._row == 1 else "errors in a row"
-        self.reason = f"{self._row} {self._kind} {errors}"
+        self.reason = f"{self._row} {errors} [{self._kind}]"  # "2 other errors" would be read otherwise
         self._status, self._until = GroupStatus.PAUSED, now + self._policy.pause_s
         self._notes.say(f"group {self.group} paused for {self._policy.pause_s:g} s: {self.reason}", loud=True)
 

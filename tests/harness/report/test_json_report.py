@@ -116,7 +116,7 @@ def test_a_restored_device_tells_its_wave_and_how_its_update_had_ended(tmp_path:
 
 def test_every_key_is_documented(report: dict[str, Any], tmp_path: Path) -> None:
     text = (Path(__file__).parents[3] / "docs" / "reports.md").read_text()
-    group = GroupState(name="hub-1", status=GroupStatus.PAUSED, reason="3 connection errors in a row", until=EPOCH)
+    group = GroupState(name="hub-1", status=GroupStatus.PAUSED, reason="3 errors in a row [connection]", until=EPOCH)
     run = halted_rollout(tmp_path)
     rollout = json_report.as_json(replace(run, rollout=run.rollout.model_copy(update={"groups": (group,)})))
 

@@ -71,10 +71,10 @@ def test_a_board_that_could_not_be_taken_back_is_loud(tmp_path: Path) -> None:
 
 
 def test_a_group_that_was_given_up_is_told(tmp_path: Path) -> None:
-    group = GroupState(name="hub-1", status=GroupStatus.GIVEN_UP, reason="3 connection errors in a row")
+    group = GroupState(name="hub-1", status=GroupStatus.GIVEN_UP, reason="3 errors in a row [connection]")
     run = run_of([updated(tmp_path).record()], rollout=RolloutState(groups=(group,)))
 
-    assert "group hub-1 given up: 3 connection errors in a row" in text(run)
+    assert "group hub-1 given up: 3 errors in a row [connection]" in text(run)
 
 
 def test_waves_that_never_started_share_a_line(tmp_path: Path) -> None:

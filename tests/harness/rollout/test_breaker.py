@@ -46,10 +46,10 @@ def test_so_many_errors_of_one_kind_in_a_row_pause_the_group_and_nobody_else():
     rollout = Rollout(policy(), names(8))
     assert run(rollout, *[NO_ANSWER] * 3, UPDATED, UPDATED) == ["d0", "d1", "d2", "d6", "d7"]
     (group,) = rollout.state().groups
-    assert (group.status, group.until, group.reason) == (GroupStatus.PAUSED, 60, "3 connection errors in a row")
+    assert (group.status, group.until, group.reason) == (GroupStatus.PAUSED, 60, "3 errors in a row [connection]")
     assert rollout.ready(59) == ()
     assert rollout.awaits_time
-    assert rollout.reason("d3") == "group hub-1 is paused: 3 connection errors in a row"
+    assert rollout.reason("d3") == "group hub-1 is paused: 3 errors in a row [connection]"
 
 
 @pytest.mark.parametrize("between", [UPDATED, SLOW, TEST_FAILED])
@@ -91,7 +91,7 @@ def test_its_failure_of_any_kind_gives_the_group_up_and_the_rest_of_it_is_not_ru
     assert rollout.finished
     assert status(rollout) is GroupStatus.GIVEN_UP
     assert rollout.reason("d4") == (
-        "group hub-1 was given up: 3 connection errors in a row, and after the pause d3 failed too"
+        "group hub-1 was given up: 3 errors in a row [connection], and after the pause d3 failed too"
     )
 
 
