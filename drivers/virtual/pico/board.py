@@ -152,6 +152,7 @@ class PicoBoard:
             return restarts.result()
         finally:
             copying.cancel()
+            boot.close()
             self._leave_loader()
 
     async def _take_files(self, uf2: Uf2Loader) -> str:

@@ -14,7 +14,7 @@ TakeSector = Callable[[bytes], Awaitable[bool]]
 _PAGE_OF_VENDOR = (
     '<html><head><meta http-equiv="refresh" content="0;URL=\'https://raspberrypi.com/device/RP2?version={version}\'"/>'
     "</head><body>Redirecting to <a href='https://raspberrypi.com/device/RP2?version={version}'>raspberrypi.com</a>"
-    "</body></html>\n"
+    "</body></html>"
 )
 
 

@@ -13,6 +13,7 @@ PAGE = 256
 _USB_BYTES_PER_S = 19 * 64 * 1000  # full speed, bulk: 19 packets of 64 bytes a frame at most (USB 2.0, table 5-9)
 _SRAM = 0x2000_0000
 _XIP_SRAM, _XIP_SRAM_END = 0x1500_0000, 0x1500_4000
+_PROGRAM, _READ, _ERASE = 0x02, 0x03, 0x20  # commands of the flash chip
 
 
 class Machine:
@@ -23,6 +24,7 @@ class Machine:
         self.cells = cells
         self.wire = wire
         self.pace = pace
+        self.flash_bounds = 16 << 20  # bytes that RP2350's ROM knows of, where OTP's FLASH_DEVINFO is not set
         self._ram: dict[int, int] = {}
 
     async def usb(self, size: int) -> None:
@@ -38,6 +40,10 @@ class Machine:
         """As the ROMs see it: whatever the window covers, however small the chip."""
         return FLASH_BASE <= address <= self.chip.flash_end
 
+    def may_touch(self, address: int, size: int) -> bool:
+        """RP2350's ROM keeps to the size of the flash that it was told, RP2040's knows of none."""
+        return self.chip.name == "rp2040" or address + size <= FLASH_BASE + self.flash_bounds
+
     def is_ram(self, address: int) -> bool:
         return _SRAM <= address <= self.chip.ram_end or (
             _XIP_SRAM <= address <= _XIP_SRAM_END and self.chip.name == "rp2040"
@@ -48,7 +54,13 @@ class Machine:
 
     def read_flash(self, address: int, size: int) -> bytes:
         """Addresses beyond the chip wrap."""
+        if not self._arrives(_READ, address):
+            return b"\xff" * size
         return self.cells.read(address - FLASH_BASE, size)
+
+    def _arrives(self, command: int, address: int) -> bool:
+        """RP2040's ROM sends the command and 24 bits of the address or'ed: beyond 16 MiB, most are another command."""
+        return self.chip.name != "rp2040" or command | (address - FLASH_BASE) >> 24 == command
 
     def read_rom(self, address: int, size: int) -> bytes:
         return self.chip.rom.ljust(address + size, b"\0")[address : address + size]
@@ -63,10 +75,14 @@ class Machine:
     async def erase_sector(self, address: int) -> None:
         await self.pace.charge(timing.erase_s(SECTOR))
         await timing.delay(self.faults.erase_delay_s())
+        if not self._arrives(_ERASE, address):
+            return
         self.cells.erase(address - FLASH_BASE - (address - FLASH_BASE) % SECTOR, SECTOR)
 
     async def program(self, address: int, data: bytes) -> None:
         """Program a page. Raises `PowerLost` when the supply drops meanwhile: what came before it is in flash."""
+        if not self._arrives(_PROGRAM, address):
+            return
         done, lost = self.faults.programmable(len(data))
         self.cells.program(address - FLASH_BASE, data[:done])
         if lost is not None:

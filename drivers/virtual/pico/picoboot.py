@@ -1,8 +1,10 @@
 """PICOBOOT as the boot ROMs have it: commands, data, acknowledgements, halts.
 
 Sources: pico-bootrom-rp2040 `usb_boot_device.c` and `async_task.c`, pico-bootrom-rp2350 `nsboot_usb_client.c` and
-`nsboot_async_task.c`. Two of RP2040's traps are in it: a refused FLASH_ERASE is acknowledged as if it had been done,
-and only the endpoint of the data is halted when a transfer fails.
+`nsboot_async_task.c`; RP2040's is held against its ROM, run in an emulator. Their traps are in it: RP2040 acknowledges
+a refused FLASH_ERASE as if it had been done, and halts only the endpoint of the data when a transfer fails, so that
+after a READ nobody listens to commands before IF_RESET. An erase that IF_RESET cuts short is acknowledged all the same,
+to whatever comes next. Flash reads as zeros between a new configuration, or such a reset, and EXIT_XIP.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ _STATUS = struct.Struct("<IIBB6x")
 _PICOBOOT = "picoboot"
 _SYS_INFO = 1
 _RP2350_UNKNOWN = frozenset({Id.REBOOT, Id.EXEC, Id.VECTORIZE_FLASH})  # answered after their form was checked
-_CODE = frozenset({Id.EXEC, Id.VECTORIZE_FLASH})
 _RESTART_TYPES = {0: "flash", 4: "flash", 2: "loader"}  # REBOOT2: normal, after an update, BOOTSEL
 
 
@@ -34,7 +35,7 @@ class _Transfer:
     """A command that is being carried out."""
 
     id: int
-    code: int  # as it came, with its direction
+    to_host: bool
     address: int
     left: int  # bytes of data that are still to come or to go
     arguments: bytes
@@ -59,15 +60,29 @@ class Picoboot:
         self._eject = eject
         self._rebooting = False
         self._changed = asyncio.Event()
+        self._work: set[asyncio.Task[None]] = set()
+        self._code, self._busy = 0, False
         self.reset()
 
+    def close(self) -> None:
+        """The boot loader ends."""
+        for task in self._work:
+            task.cancel()
+
+    def configure(self) -> None:
+        """A new configuration: as IF_RESET, and what the flash and the drive are busy with is given up."""
+        self.reset()
+        self._uf2.abort()
+
     def reset(self) -> None:
-        """IF_RESET, and a new configuration: nothing is under way, nothing is halted, the drive works."""
+        """IF_RESET: nothing is under way, nothing is halted, the drive works; but see above for an erase."""
+        self._acks = int(self._busy and self._code == Id.FLASH_ERASE)  # that wait to be taken from the IN endpoint
+        self._uf2.flash_aborted = self._uf2.flash_aborted or self._busy
+        self._listens = True  # to commands
         self._out_halted = self._in_halted = False
         self._transfer: _Transfer | None = None
         self._awaits_ack = False
         self._page = bytearray()
-        self._offers_ack = False
         self._changed.set()
         self._token, self._status, self._code, self._busy = 0, Status.OK, 0, False
         self._uf2.exclusive = False
@@ -80,6 +95,7 @@ class Picoboot:
             self._in_halted = False
         else:
             self._out_halted = False
+            self._listens = True
 
     def command_status(self) -> bytes:
         """The answer to CMD_STATUS."""
@@ -90,9 +106,8 @@ class Picoboot:
         await self._machine.usb(len(data))
         packets = [data[start : start + PACKET] for start in range(0, len(data), PACKET)] or [b""]
         for packet in packets:
-            if self._out_halted:
+            if not await self._packet(packet):
                 return STALL
-            await self._packet(packet)
         return 0
 
     async def take_in(self, size: int) -> bytes | None:
@@ -100,31 +115,45 @@ class Picoboot:
         while True:
             if self._in_halted:
                 return None
-            if self._transfer is not None and self._transfer.code & 0x80:
+            if self._acks:
+                self._acks -= 1
+                self._listen()
+                return b""
+            if self._transfer is not None and self._transfer.to_host:
                 data = self._read_out(self._transfer, size)
                 await self._machine.usb(len(data or b""))
+                if data and len(data) < size and not len(data) % PACKET:
+                    await asyncio.Event().wait()  # no short packet: the host, which wants more, waits on
                 return data
-            if self._offers_ack:
-                self._offers_ack = False
-                self._changed.set()
-                return b""
             await self._change()
 
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
 
-    async def _packet(self, packet: bytes) -> None:
-        if self._transfer is not None and not self._transfer.code & 0x80:
-            await self._data(self._transfer, packet)
-        elif self._awaits_ack:
-            self._awaits_ack = False  # whatever it holds: picotool sends a byte
-        else:
-            while self._offers_ack:  # until the host has taken it, commands find nobody who listens
-                await self._change()
-            await self._command(packet)
+    def _listen(self) -> None:
+        self._listens = True
+        self._changed.set()
 
-    async def _command(self, packet: bytes) -> None:
+    async def _packet(self, packet: bytes) -> bool:
+        """Wait until somebody takes it; False: the endpoint is halted."""
+        while not self._out_halted:
+            if self._transfer is not None and not self._transfer.to_host:
+                await self._data(self._transfer, packet)
+            elif self._awaits_ack:
+                self._awaits_ack = False  # whatever it holds: picotool sends a byte
+                self._listen()
+            elif self._listens:
+                self._listens = False
+                self._command(packet)
+                await asyncio.sleep(0)  # what takes no time is done before the host hears of the packet
+            else:
+                await self._change()
+                continue
+            return True
+        return False
+
+    def _command(self, packet: bytes) -> None:
         command = commands.unpack(packet)
         if command is None:
             self._halt(both=True)
@@ -132,29 +161,45 @@ class Picoboot:
         self._token, self._code, self._status, self._busy = command.token, command.code, Status.OK, False
         try:
             known = commands.check(command, is_rp2040=self._is_rp2040)
-            await self._begin(known, command.length, command.arguments)
+            self._begin(known, command.length, command.arguments)
         except Refused as refused:
             self._status = refused.status
             self._halt(both=True)
         self._changed.set()
 
-    async def _begin(self, command: Id, length: int, arguments: bytes) -> None:
+    def _begin(self, command: Id, length: int, arguments: bytes) -> None:
         if command is Id.REBOOT and self._is_rp2040:
             self._reboot(arguments)
+            self._acknowledge()
         elif command is Id.REBOOT2:
             self._reboot2(arguments)
-        else:
-            address = struct.unpack_from("<I", arguments)[0]
+            self._acknowledge()
+        elif length:
             self._busy = True
-            if length:
-                self._transfer = _Transfer(command, self._code, address, length, arguments)
-                return
-            try:
-                await self._execute(command, arguments)
-            except Refused:
-                if not self._is_rp2040:
-                    raise
-        self._acknowledge()
+            to_host = command is Id.READ if self._is_rp2040 else bool(self._code & 0x80)
+            address = int.from_bytes(arguments[:4], "little")
+            self._transfer = _Transfer(command, to_host, address, length, arguments)
+        else:
+            self._busy = True
+            task = asyncio.get_running_loop().create_task(self._carry_out(command, arguments))
+            self._work.add(task)
+            task.add_done_callback(self._work.discard)
+
+    async def _carry_out(self, command: Id, arguments: bytes) -> None:
+        """A command without data, whether the host stays or not."""
+        token = self._token
+        status = Status.OK
+        try:
+            await self._execute(command, arguments)
+        except Refused as refused:
+            status = refused.status
+        if not self._busy or token != self._token:
+            return  # IF_RESET came in between
+        if status is Status.OK or self._is_rp2040:
+            self._acknowledge()
+        else:
+            self._status = status
+            self._halt(both=True)
 
     def _acknowledge(self) -> None:
         """An empty packet, the other way than the data's."""
@@ -163,18 +208,18 @@ class Picoboot:
         if self._code & 0x80:
             self._awaits_ack = True
         else:
-            self._offers_ack = True
+            self._acks += 1
         self._changed.set()
 
     def _halt(self, *, both: bool) -> None:
         """Both endpoints, or only the one of the transfer that failed."""
-        code = self._transfer.code if self._transfer else self._code
+        to_host = self._transfer is not None and self._transfer.to_host
         self._busy = False
         self._transfer = None
-        self._awaits_ack = self._offers_ack = False
-        if both or code & 0x80:
+        self._awaits_ack, self._acks = False, 0
+        if both or to_host:
             self._in_halted = True
-        if both or not code & 0x80:
+        if both or not to_host:
             self._out_halted = True
         self._changed.set()
 
@@ -194,9 +239,11 @@ class Picoboot:
             raise Refused(Status.REBOOTING)
         if command in _RP2350_UNKNOWN and not self._is_rp2040:
             raise Refused(Status.UNKNOWN_CMD)
-        if command in _CODE:
+        if command is Id.EXEC:
             await asyncio.Event().wait()  # code that is not executed: nothing is heard of it
-        if command is Id.EXCLUSIVE_ACCESS:
+        if command is Id.EXIT_XIP:
+            self._uf2.flash_aborted = False
+        elif command is Id.EXCLUSIVE_ACCESS:
             self._uf2.exclusive = bool(arguments[0])
             if arguments[0] == 2:
                 self._eject()
@@ -208,9 +255,13 @@ class Picoboot:
             raise Refused(Status.BAD_ALIGNMENT)
         if not (self._machine.is_flash(address) and self._machine.is_flash(address + size)):
             raise Refused(Status.INVALID_ADDRESS)
+        if not self._machine.may_touch(address, size):
+            raise Refused(Status.NOT_PERMITTED)
         self._uf2.last_writer = _PICOBOOT
+        token = self._token
         for sector in range(address, address + size, SECTOR):
-            await self._machine.erase_sector(sector)
+            if token == self._token:  # else IF_RESET came in between
+                await self._machine.erase_sector(sector)
 
     async def _data(self, transfer: _Transfer, packet: bytes) -> None:
         """Data of a command: it is worked on by the page."""
@@ -246,8 +297,10 @@ class Picoboot:
             raise Refused(Status.INVALID_ADDRESS)
         elif transfer.address % PAGE:
             raise Refused(Status.BAD_ALIGNMENT)
+        elif not machine.may_touch(transfer.address, PAGE):
+            raise Refused(Status.NOT_PERMITTED)
         else:
-            await machine.program(transfer.address, page.ljust(PAGE, b"\xff"))
+            await machine.program(transfer.address, page.ljust(PAGE, b"\0"))
 
     def _read_out(self, transfer: _Transfer, size: int) -> bytes | None:
         """Data for the host, by the page; what it asks for beyond the transfer's end is not there."""
@@ -288,7 +341,9 @@ class Picoboot:
             raise Refused(Status.INVALID_ADDRESS)
         if address % PAGE:
             raise Refused(Status.BAD_ALIGNMENT)
-        return machine.read_flash(address, size)
+        if not machine.may_touch(address, size):
+            raise Refused(Status.NOT_PERMITTED)
+        return bytes(size) if self._uf2.flash_aborted else machine.read_flash(address, size)
 
     def _info(self, transfer: _Transfer) -> bytes:
         """GET_INFO of the system: chip id and CPU. Partition tables and OTP are not modelled."""

@@ -18,14 +18,24 @@ DRIVE = "drive"  # who wrote last: the drive, or PICOBOOT
 
 
 class Uf2Loader:
-    """The transfer that is under way. `exclusive`: PICOBOOT has taken the board for itself."""
+    """The transfer that is under way.
+
+    `exclusive`: PICOBOOT has taken the board for itself. `flash_aborted`: the ROM waits for the flash no longer, which
+    a new configuration makes it do; it reads zeros until a transfer begins, or PICOBOOT's EXIT_XIP.
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._chip = machine.chip
         self.exclusive = False
+        self.flash_aborted = True
         self.last_writer = ""
         self._forget()
+
+    def abort(self) -> None:
+        """The host has configured the device anew."""
+        self.flash_aborted = True
+        self._count = 0
 
     def _forget(self) -> None:
         self._count = 0
@@ -41,9 +51,13 @@ class Uf2Loader:
         """
         await self._machine.usb(len(sector))
         block = parse(sector)
-        if block is None or block.family not in self._chip.families or self.exclusive:
+        if block is None or block.family not in self._chip.families:
             return False
-        if not self._accept(block):
+        if self.exclusive:
+            self._count = 0
+            return False
+        accepts = self._accept_rp2350 if self._chip.erases_by_address else self._accept_rp2040
+        if not accepts(block):
             return False
         if block.number in self._numbers:
             return False
@@ -51,20 +65,34 @@ class Uf2Loader:
         await self._store(block)
         return len(self._numbers) == self._count
 
-    def _accept(self, block: Uf2Block) -> bool:
+    def _accept_rp2040(self, block: Uf2Block) -> bool:
         """Whether the block belongs to the transfer, or begins another one; garbage ends the one that is under way."""
         ram, flash = self._lies(block)
-        if not block.count or not (ram or flash) or (flash and block.address % PAGE):
+        fits = block.count and (ram or flash) and not (flash and block.address % PAGE)
+        if fits and block.count != self._count and not self._begin(block, ram=ram):
+            return False
+        if not fits or ram != self._ram or block.number >= block.count:
             self._count = 0
             return False
-        if block.count != self._count or (self._chip.erases_by_address and block.family != self._family):
-            self._forget()
-            if block.count > self._most_blocks(ram=ram):
-                return False
-            self._count, self._family, self._ram = block.count, block.family, ram
-        if ram != self._ram or block.number >= block.count:
-            self._count = 0
+        return True
+
+    def _accept_rp2350(self, block: Uf2Block) -> bool:
+        """The same; garbage that names another count or family begins a transfer, too, and ends none otherwise."""
+        ram, flash = self._lies(block)
+        if (block.count, block.family) != (self._count, self._family) and not self._begin(block, ram=ram):
             return False
+        is_placed = ram or (flash and not block.address % PAGE)
+        return is_placed and ram == self._ram and block.number < block.count
+
+    def _begin(self, block: Uf2Block, *, ram: bool) -> bool:
+        """Another transfer; False for one that is too long."""
+        self._forget()
+        self._family, self._ram = block.family, ram
+        if block.count > self._most_blocks(ram=ram):
+            return False
+        self._count = block.count
+        if not ram:
+            self.flash_aborted = False
         return True
 
     def _lies(self, block: Uf2Block) -> tuple[bool, bool]:

@@ -30,8 +30,6 @@ class Request(IntEnum):
     GET_DESCRIPTOR = 6
     GET_CONFIGURATION = 8
     SET_CONFIGURATION = 9
-    GET_INTERFACE = 10
-    SET_INTERFACE = 11
 
 
 def device_descriptor(chip: Chip) -> bytes:
@@ -100,18 +98,18 @@ class UsbDevice:
             return bytes([self._configuration])
         if request == Request.SET_CONFIGURATION and value in (0, 1):
             self._configuration = value
-            self._boot.reset()
+            self._boot.configure()
             return b""
         if request == Request.GET_STATUS:
             return self._status(kind, index)
         if request == Request.CLEAR_FEATURE and kind == 0x02 and value == 0:
             self._boot.clear_halt(of_in=index == IN_ENDPOINT)
             return b""
-        if request == Request.GET_INTERFACE:
-            return b"\0"
-        return b"" if request == Request.SET_INTERFACE and value == 0 else None
+        return None  # GET_INTERFACE and SET_INTERFACE, too
 
-    def _status(self, kind: int, index: int) -> bytes:
+    def _status(self, kind: int, index: int) -> bytes | None:
+        if kind == 0x82 and index not in (0x00, 0x80, *_MASS_STORAGE, OUT_ENDPOINT, IN_ENDPOINT):
+            return None
         is_ours = kind == 0x82 and index in (OUT_ENDPOINT, IN_ENDPOINT)
         return bytes([is_ours and self._boot.halted(of_in=index == IN_ENDPOINT), 0])
 
@@ -120,9 +118,9 @@ class UsbDevice:
             return device_descriptor(self.chip)
         if (kind, index) == (2, 0):
             return configuration_descriptor(self.chip)
-        if kind == 3 and index < len(self._strings):
-            if not index:
-                return _LANGUAGE
-            text = self._strings[index].encode("utf-16-le")
+        if kind == 3 and not index:
+            return _LANGUAGE
+        if kind == 3:
+            text = "".join(self._strings[index : index + 1]).encode("utf-16-le")
             return bytes([2 + len(text), 3]) + text
         return None

@@ -116,6 +116,8 @@ def test_picoboot_takes_any_packets(chip, stream: list[bytes | int]):
             it.reset()
             it.clear_halt(of_in=True)
             it.clear_halt(of_in=False)
+        assert await fresh.out(struct.pack("<IIBBHI16x", 0x431FD10B, 8, 6, 0, 0, 0)) == 0  # EXIT_XIP
+        assert await fresh.take_in(64) == b""
         assert await fresh.out(command) == 0
         assert await fresh.take_in(256) == machine.read_flash(FLASH_BASE, 256)
 
