@@ -6,6 +6,7 @@ Sources: RP2040 datasheet 2.8.5, RP2350 datasheet 5.6, pico-sdk `boot/picoboot.h
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ _IN = 0x80
 _COMMAND_MS, _DATA_MS = 3000, 10_000  # picotool's
 _ERASE_MS_PER_SECTOR = 500  # W25Q16JV: 400 ms at most
 _SECTOR = 0x1000
+_POLL_S = 0.02
 
 
 class Command(IntEnum):
@@ -108,7 +110,10 @@ class Picoboot:
         self._token = 0
 
     def claim(self) -> None:
-        """Take the interface, forget what an earlier program left undone, and keep the drive from writing meanwhile."""
+        """Take the interface, forget what an earlier program left undone, and keep the drive from writing meanwhile.
+
+        EXIT_XIP must be: configuring the device cuts the ROM off from its flash, which reads as zeros until then.
+        """
         import usb.util
 
         usb.util.claim_interface(self._device, self._interface)
@@ -122,10 +127,21 @@ class Picoboot:
 
     def reset(self) -> None:
         """End a command that is under way, and the halt after one that was refused."""
+        self._wait_for_erase()
         for endpoint in (self._in, self._out):
             if self._device.ctrl_transfer(_ENDPOINT_IN, _GET_STATUS, 0, endpoint, 2, _COMMAND_MS)[0] & 1:
                 self._device.clear_halt(endpoint)
         self._device.ctrl_transfer(_VENDOR_OUT, _IF_RESET, 0, self._interface, None, _COMMAND_MS)
+
+    def _wait_for_erase(self) -> None:
+        """One that another session began. Where it is not waited for, the ROM acknowledges it to the next session, and
+        is one answer behind from then on; and the flash is busy, and reads as nothing.
+        """
+        deadline = time.monotonic() + _DATA_MS / 1000
+        while (status := self._status()).in_progress and status.command == Command.FLASH_ERASE:
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(_POLL_S)
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes; the address of flash is a multiple of 256."""
@@ -177,8 +193,7 @@ class Picoboot:
         import usb.core
 
         try:
-            answer = self._device.ctrl_transfer(_VENDOR_IN, _IF_CMD_STATUS, 0, self._interface, 16, _COMMAND_MS)
-            status = unpack_status(answer.tobytes())
+            status = self._status()
         except (usb.core.USBError, Garbled):
             return error
         if status.token != self._token or status.status == Status.OK:
@@ -187,6 +202,10 @@ class Picoboot:
             return Refused(command, Status(status.status))
         except ValueError:
             return Refused(command, None)
+
+    def _status(self) -> CommandStatus:
+        answer = self._device.ctrl_transfer(_VENDOR_IN, _IF_CMD_STATUS, 0, self._interface, _STATUS.size, _COMMAND_MS)
+        return unpack_status(answer.tobytes())
 
 
 def _configuration(device: Device) -> Configuration:

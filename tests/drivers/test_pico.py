@@ -566,6 +566,19 @@ def test_the_option_without_the_block_for_e10_leaves_the_last_sector(tmp_path: P
         assert last == (b"\xef" if wanted else b"\xff") * 256
 
 
+@OverUsb
+def test_an_erase_that_another_session_was_cut_in_is_waited_for(bench, opened, tmp_path: Path, device_type: str):
+    """Where it is not, the boot loader acknowledges it to the next session, and is one answer behind from then on."""
+    first, second = opened(), opened()
+    first.connect()
+    bench.set_faults("b", [SlowErase(fault="slow-erase", seconds=1)])
+    with pytest.raises(PhaseTimeout), limit(0.5, "writing"):
+        first.write([Segment(FLASH_BASE + SECTOR, bytes(SECTOR))], ignore)
+    second.connect()
+    assert second.read(Region(FLASH_BASE + SECTOR, SECTOR), ignore) == b"\xff" * SECTOR
+    assert flash(tmp_path)[SECTOR : 2 * SECTOR] == b"\xff" * SECTOR
+
+
 def test_a_time_limit_leaves_no_half_working_session(bench, session):
     usb = PICO_USB.open(link(bench, "pico-usb"), lambda _line: None)
     try:
