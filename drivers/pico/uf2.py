@@ -184,7 +184,9 @@ def build(segments: Iterable[Segment], family: Family, *, absolute_block: bool) 
     The sector that the ROM starts from is begun first and finished last, with the page that decides: until the file is
     through, the ROM finds nothing to start there and stays in its boot loader, where the next attempt finds it without
     a hand at the board.
-    `absolute_block`: put the block for RP2350-E10 before it.
+    Before it, a block ends what an earlier copy left unfinished: the ROMs tell transfers apart by how many blocks they
+    have, and would take another file of as many for the rest of that one, ignoring each block number that they had.
+    `absolute_block`: put the block for RP2350-E10 before it all.
     """
     sectors = laid_out(segments)
     pages = [
@@ -195,7 +197,7 @@ def build(segments: Iterable[Segment], family: Family, *, absolute_block: bool) 
         last = deciding_page(sectors[FLASH_BASE], rp2040=family is Family.RP2040) // PAYLOAD
         *others, first = (page for page in order[:_PAGES] if page != last)
         order = [first, *order[_PAGES:], *others, last]
-    head = _e10_block() if absolute_block else b""
+    head = (_e10_block() if absolute_block else b"") + _block(0, b"", 0, 0, family)
     return head + b"".join(_block(*pages[number], number, len(pages), family) for number in order)
 
 

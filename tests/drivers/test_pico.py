@@ -28,6 +28,7 @@ from drivers.base import (
     WrongBoard,
 )
 from drivers.pico import PICO, PICO2, PICO_USB, PicoOptions, usb_devices
+from drivers.pico import uf2 as pico_uf2
 from drivers.pico.app import AppPort
 from drivers.pico.drive import BootDrive, parse_info
 from drivers.pico.errors import translate_drive, translate_usb
@@ -577,6 +578,22 @@ def test_an_erase_that_another_session_was_cut_in_is_waited_for(bench, opened, t
     second.connect()
     assert second.read(Region(FLASH_BASE + SECTOR, SECTOR), ignore) == b"\xff" * SECTOR
     assert flash(tmp_path)[SECTOR : 2 * SECTOR] == b"\xff" * SECTOR
+
+
+@pytest.mark.parametrize(("device_type", "absolute_block"), [("pico", True), ("pico2", False)])
+def test_a_copy_that_was_cut_short_leaves_nothing_of_itself_in_the_next_file(
+    bench, opened, tmp_path: Path, device_type: str, absolute_block
+):
+    """The ROMs would take another file of as many blocks for the rest of it."""
+    session = opened(absolute_block=absolute_block)
+    session.connect()
+    old, new = app(device_type, "1.0.0"), app(device_type, "2.0.0")
+    family = pico_uf2.Family.RP2040 if device_type == "pico" else pico_uf2.Family.RP2350_ARM_S
+    cut = pico_uf2.build([Segment(FLASH_BASE, new)], family, absolute_block=False)[: 40 * 512]
+    (Path(bench.boards["b"].mount_point) / "OTHER.UF2").write_bytes(cut)
+    until(lambda: flash(tmp_path)[SECTOR : 3 * SECTOR] == new[SECTOR : 3 * SECTOR])
+    session.write([Segment(FLASH_BASE, old)], ignore)
+    assert flash(tmp_path)[: len(old)] == old
 
 
 def test_a_time_limit_leaves_no_half_working_session(bench, session):
