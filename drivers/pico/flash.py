@@ -67,14 +67,15 @@ def flash_size(read: Callable[[int, int], bytes]) -> int | None:
 
     As picotool's `guess_flash_size`: neither the ROM nor PICOBOOT tells it, and addresses beyond it wrap. picotool
     compares the first two pages; this the first two that tell anything, since a write that was cut short leaves the
-    first sector erased.
+    first sector erased. `read` gives nothing where nobody may read: RP2350's ROM refuses what lies beyond the size in
+    its OTP (FLASH_DEVINFO), where that is set.
     """
     place = _telling_place(read)
     if place is None:
         return None
     wanted = read(place, _WINDOW)
     size = 8 << 20
-    while size > place - FLASH_BASE and size >= SECTOR and read(place + size, _WINDOW) == wanted:
+    while size > place - FLASH_BASE and size >= SECTOR and read(place + size, _WINDOW) in (wanted, b""):
         size >>= 1
     return size * 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from drivers.base import (
@@ -24,7 +25,7 @@ from drivers.pico import usb_devices
 from drivers.pico.errors import translate_usb
 from drivers.pico.image import FLASH_BASE
 from drivers.pico.options import PicoOptions
-from drivers.pico.picoboot import Picoboot
+from drivers.pico.picoboot import Picoboot, Refused, Status
 from drivers.pico.session import USUAL_FLASH, PicoSession, refuse_misfit
 from drivers.pico.uf2 import SECTOR
 from drivers.translation import translated
@@ -90,7 +91,7 @@ class UsbSession(PicoSession):
     def _size(self, chip: str, boot: Picoboot) -> int:
         if self._size_seen is not None:
             return self._size_seen  # what is being written must not change who the board is
-        found = pico_flash.flash_size(boot.read)
+        found = pico_flash.flash_size(partial(_read_or_nothing, boot))
         wanted = self._options.flash_size
         if wanted is None:
             if found is None:
@@ -225,6 +226,17 @@ class UsbSession(PicoSession):
                 self._boot.give_back()
         self._release()
         super().close()
+
+
+def _read_or_nothing(boot: Picoboot, address: int, size: int) -> bytes:
+    """Empty where nobody may read."""
+    try:
+        return boot.read(address, size)
+    except Refused as refused:
+        if refused.status not in (Status.NOT_PERMITTED, Status.INVALID_ADDRESS):
+            raise
+        boot.claim()  # a refusal halts the endpoints
+        return b""
 
 
 def _overlap(segment: Segment, sector: int) -> int:

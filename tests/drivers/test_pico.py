@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import time
@@ -54,7 +55,7 @@ from drivers.virtual.spec import (
 from harness import backup as blocks
 from harness.deadline import limit
 from harness.store import Store
-from tests.drivers.virtual.pico.conftest import NEEDS_MOUNTS, SECTOR, has_drive, until
+from tests.drivers.virtual.pico.conftest import NEEDS_MOUNTS, SECTOR, has_drive, in_loader, on_board, until
 
 TYPES = ("pico", "pico2", "pico-usb", "pico2-usb")
 NAMES = {"pico": "rp2040", "pico-usb": "rp2040", "pico2": "rp2350", "pico2-usb": "rp2350"}
@@ -494,6 +495,26 @@ def test_the_flash_size_is_found_over_usb_as_picotool_finds_it(tmp_path: Path, s
             assert session.connect().flash_size == size
         finally:
             session.close()
+
+
+def test_an_rp2350_that_was_told_of_its_flash_is_not_asked_in_vain_for_more(tmp_path: Path):
+    """OTP's FLASH_DEVINFO: what lies beyond is refused, and does not wrap."""
+    contents = app("pico2-usb", "1.0.0") + os.urandom(SECTOR)
+
+    async def test(board) -> None:
+        await in_loader(board)
+        board._machine.flash_bounds = 2 << 20
+        (port,) = {socket.getsockname()[1] for socket in board.usb._server.sockets}
+        usb = Link("", 115200, 115200, usb=f"usbip://127.0.0.1:{port}/1-1", options=PicoOptions())
+        session = load_driver("pico2-usb").open(usb, lambda _line: None)
+        try:
+            assert (await asyncio.to_thread(session.connect)).flash_size == 2 << 20
+            region = Region(FLASH_BASE, len(contents))
+            assert await asyncio.to_thread(session.read, region, ignore) == contents
+        finally:
+            await asyncio.to_thread(session.close)
+
+    on_board(tmp_path, "pico2-usb", test, contents=contents)
 
 
 @OverUsb
