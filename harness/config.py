@@ -85,7 +85,7 @@ class PhaseTimeouts(Section):
     """Time limits of single phases; `flash_settings.timeout` bounds a device as a whole."""
 
     lock: Seconds = Field(default=10, description="Waiting for a port that another run holds.")
-    identify: Seconds | None = Field(default=None, description="Left out: interfaces.serial.timeout.")
+    identify: Seconds | None = Field(default=None, description="Left out: 5 s more than its interface's `timeout`.")
     backup: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
     flash: Seconds | None = Field(default=None, description="Left out: the device's timeout.")
     verify: Seconds | None = Field(default=None, description="Left out: the device's timeout.")

@@ -28,6 +28,8 @@ Name = tuple[str, ...]
 
 BOOT_MARGIN_S = 15.0
 """Seconds that the boot phase may take beyond what `expect` and the options allow: the reset, and reading on."""
+IDENTIFY_MARGIN_S = 5.0
+"""Beyond the time in which a board must be reached: its driver says what is wrong, before the phase is over."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +324,7 @@ class Merger:
         return Limits(
             device_s=device_s,
             lock_s=phase("lock", 0),
-            identify_s=phase("identify", getattr(self.site.interfaces, self._driver(index).interface).timeout),
+            identify_s=phase("identify", self._interface_timeout_s(index) + IDENTIFY_MARGIN_S),
             backup_s=phase("backup", device_s),
             flash_s=phase("flash", device_s),
             verify_s=phase("verify", device_s),
@@ -330,6 +332,9 @@ class Merger:
             test_s=phase("test", device_s),
             rollback_s=self._set("rollback_settings", "rollback_timeout"),
         )
+
+    def _interface_timeout_s(self, index: int) -> float:
+        return float(getattr(self.site.interfaces, self._driver(index).interface).timeout)
 
     def _reset_s(self, index: int) -> float:
         try:
