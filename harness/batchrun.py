@@ -13,7 +13,7 @@ from harness import runs
 from harness.batch import BatchFileError
 from harness.clock import Clock
 from harness.config import SITE_FILE
-from harness.control import Control
+from harness.control import Control, user
 from harness.journal import JournalBusy
 from harness.plan import Overrides, load_plan
 from harness.run_log import RunLog
@@ -35,6 +35,8 @@ class BatchRun:
     run_folder: RunFolder | None = None
     bench: Bench | None = None
     resumed: bool = False
+    taken_back_by: str = ""
+    """Who has ordered that the run's updates be taken back; empty where nobody has."""
     clock: Clock = field(default_factory=Clock.by_the_wall)
 
     @property
@@ -64,6 +66,8 @@ def read_batch(config: pytest.Config) -> BatchRun | None:
     path = _batch_argument(config)
     if path is None:
         return None
+    if config.getoption("take_back") and not config.getoption("resume"):
+        raise pytest.UsageError("--take-back needs the run whose boards are to be restored: --resume RUN")
     try:
         run = _resumed(config, path) if config.getoption("resume") else _new(config, path)
     except BatchFileError as error:
@@ -94,7 +98,12 @@ def _resumed(config: pytest.Config, path: Path) -> BatchRun:
         raise pytest.UsageError(
             f"--resume: {path} is gone. pytest needs a file of that name, of which nothing will be read: touch {path}"
         )
-    return BatchRun(path, plan, worker="main", run_folder=folder, resumed=True)
+    by = user() if config.getoption("take_back") else ""
+    if by and not plan.rollout.restore:
+        raise pytest.UsageError(
+            f"--take-back: run {folder.run_id} was planned without it (rollback_on_failure, restore_on_failed_gate)"
+        )
+    return BatchRun(path, plan, worker="main", run_folder=folder, resumed=True, taken_back_by=by)
 
 
 def _batch_argument(config: pytest.Config) -> Path | None:

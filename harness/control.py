@@ -28,7 +28,7 @@ class Control:
         """Leave an order, signed with the user's name. Raises `OSError`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{order}-{os.getpid()}"
-        temporary.write_text(_user())
+        temporary.write_text(user())
         temporary.replace(self.folder / order)
 
     def take(self, order: Order) -> str | None:
@@ -47,7 +47,8 @@ class Control:
             self.take(order)
 
 
-def _user() -> str:
+def user() -> str:
+    """Who gives an order."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a user that the machine has no name for

@@ -10,7 +10,7 @@ import pytest
 
 from harness import batchrun, dry_run, history
 from harness.batchrun import BatchRun, Started
-from harness.exit_status import is_good
+from harness.exit_status import is_good, is_taken_back
 from harness.heartbeat import Heartbeat
 from harness.holding import take_off
 from harness.item import UPDATE, device_id_of, is_restore, node_id
@@ -111,6 +111,12 @@ def register(config: pytest.Config, run: BatchRun) -> None:
         config.pluginmanager.register(controller, "batch-flash-controller")
         html = HtmlReport(state.record, lambda nodeid: _device_of(state, nodeid), controller.complain)
         config.pluginmanager.register(html, "batch-flash-html")
+
+
+def _how_resumed(run: BatchRun) -> str:
+    if run.taken_back_by:
+        return " (to be taken back)"
+    return " (resumed, as it was planned)" if run.resumed else ""
 
 
 def _boards(plan: Plan) -> str:
@@ -389,7 +395,10 @@ class Controller:
             return session.exitstatus
         if self._stop_requests.asked or self._steering.cancelled:
             return pytest.ExitCode.INTERRUPTED
-        good = is_good(record, self._run.plan.rollout.exit_on, complete=self._is_complete(record))
+        if self._run.taken_back_by:
+            good = is_taken_back(record)
+        else:
+            good = is_good(record, self._run.plan.rollout.exit_on, complete=self._is_complete(record))
         return pytest.ExitCode.OK if good and not self._others_failed() else pytest.ExitCode.TESTS_FAILED
 
     def _is_complete(self, record: RunRecord) -> bool:
@@ -455,7 +464,7 @@ class Controller:
         workers = self._config.option.numprocesses
         return [
             f"batch: {plan.batch_name}: {_boards(plan)} to {plan.version}, {workers} at once",
-            f"run: {self._run.folder.run_id}{' (resumed, as it was planned)' if self._run.resumed else ''}",
+            f"run: {self._run.folder.run_id}{_how_resumed(self._run)}",
             *self._config.stash[_NOTES],
             *(
                 f"{device.device_id}: left half-written by run {device.left_by}, whose backup of it stands"

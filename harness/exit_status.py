@@ -7,6 +7,11 @@ from harness.rollout.policy import ExitOn
 from harness.rollout.state import GroupStatus, Verdict
 
 
+def is_taken_back(run: RunRecord) -> bool:
+    """Whether a run that somebody has ordered back left no board on what it had put there, and none in the unknown."""
+    return not run.emergencies and not run.with_outcome(Outcome.UPDATED)
+
+
 def is_good(run: RunRecord, exit_on: ExitOn, *, complete: bool) -> bool:
     """Whether the run may end with status 0. A board in an unknown state never may, whatever the gates allow.
 

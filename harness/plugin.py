@@ -24,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--resume", metavar="RUN", help="go on with a run that was cut short: its id, a part of it, or `last`"
     )
+    group.addoption(
+        "--take-back", action="store_true", help="with --resume: restore the boards that the run has updated"
+    )
     group.addoption("--site-config", metavar="FILE", help=f"the site's settings (default: {SITE_FILE})")
 
 

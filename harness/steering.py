@@ -80,12 +80,17 @@ class Steering:
             done=done,
             restored=frozenset(device.device_id for device in found if device.certain_outcome is Outcome.RESTORED),
             recover=frozenset(d.device_id for d in found if is_left_half_done(d) and d.device_id in collected),
-            before=self._state.rollout_before,
+            before=self._before(),
         )
         self.begun = True
         if self._halt_asked or self.stop_asked:
             self.halt(self._halt_asked or self.stop_asked)
         self._tell()
+
+    def _before(self) -> RolloutState:
+        """A rollout that somebody orders back is one that has failed, whatever its gates have said."""
+        before, by = self._state.rollout_before, self._run.taken_back_by
+        return before.model_copy(update={"failed": before.failed or f"{by} ordered it back"}) if by else before
 
     def ready(self) -> Sequence[Start]:
         self._obey_signal()

@@ -61,6 +61,19 @@ def test_after_the_death_of_the_controller_alone_its_workers_are_waited_for(proj
     assert all(project.flash(board) == project.new_flash(board) for board in BOARDS)
 
 
+def test_a_run_that_went_well_can_be_taken_back_by_hand(project: Project):
+    boards = ["ESP32_001", "ESP8266_001"]
+    project.write_batch(boards=boards)
+    assert "--take-back needs the run" in project.run("fleet.yaml", "--take-back").output
+    assert project.run("fleet.yaml", "-n", "2").returncode == 0
+
+    result = resume(project, "--take-back")
+    assert result.returncode == 0, result.output
+    assert result.outcomes() == dict.fromkeys(boards, "restored")
+    assert all(project.flash(board) == project.old_flash(board) for board in boards)
+    assert "ordered it back" in result.report["failed"]
+
+
 def test_after_ctrl_c_the_boards_that_did_not_start_are_run_and_those_still_left_out_are_no_success(project: Project):
     process = start(project, "-n", "1", times=1)
     os.killpg(process.pid, signal.SIGINT)
