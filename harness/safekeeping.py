@@ -51,7 +51,7 @@ class Safekeeper:
 
     def _known_image(self) -> Backup | None:
         """The last one that a run has seen to work, unless the board says that it runs another version now."""
-        found = self._store.last_good(self._device.device_id)
+        found = _last_good(self._device.plan, self._store)
         running = self._device.version_before
         if found is not None and found.identity == self._device.identity and running in (None, found.version):
             return found.model_copy(update={"run_id": self._device.run_id, "source": BackupSource.LAST_GOOD})
@@ -96,9 +96,10 @@ class Safekeeper:
         for segment in self._device.images:
             if self._capabilities.can_read_back:
                 blocks.remember(segment, self._device.driver.hash_block, self._store)
-        if not self._capabilities.can_read_back:
+        if not self._capabilities.can_read_back and _has_history(self._device.plan):
             kept = [_block(segment, self._store) for segment in self._device.images]
-            self._store.save_last_good(self._backup(BackupSource.LAST_GOOD, kept, self._device.version))
+            good = self._backup(BackupSource.LAST_GOOD, kept, self._device.version)
+            self._store.save_last_good(good, virtual=self._device.plan.virtual is not None)
 
 
 def can_not_be_taken_back(device: DevicePlan, store: Store) -> bool:
@@ -107,9 +108,20 @@ def can_not_be_taken_back(device: DevicePlan, store: Store) -> bool:
     if can.can_read_back or (can.has_slots and can.can_revert) or device.previous is not None:
         return False
     try:
-        return store.last_good(device.device_id) is None
+        return _last_good(device, store) is None
     except StoreError:
         return True
+
+
+def _last_good(device: DevicePlan, store: Store) -> Backup | None:
+    if not _has_history(device):
+        return None
+    return store.last_good(device.device_id, virtual=device.virtual is not None)
+
+
+def _has_history(device: DevicePlan) -> bool:
+    """A twin that begins each run as from the factory has none; and a real board must never be given a twin's."""
+    return device.virtual is None or device.virtual.keep
 
 
 def _block(segment: Segment, store: Store) -> Block:

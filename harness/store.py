@@ -132,16 +132,20 @@ class Store:
         """A device's backup of a run; None when none was taken. Raises `StoreError` when it can not be read."""
         return _load(self.backup_path(run_id, device_id))
 
-    def save_last_good(self, backup: Backup) -> None:
-        """What a device holds from now on, seen working. Raises `StoreError`."""
-        _write(self._last_good_path(backup.device_id), backup.model_dump_json(indent=1).encode())
+    def save_last_good(self, backup: Backup, *, virtual: bool) -> None:
+        """What a device holds from now on, seen working. Raises `StoreError`.
 
-    def last_good(self, device_id: str) -> Backup | None:
+        A virtual board has a place of its own: the real one of that name holds something else.
+        """
+        _write(self._last_good_path(backup.device_id, virtual=virtual), backup.model_dump_json(indent=1).encode())
+
+    def last_good(self, device_id: str, *, virtual: bool) -> Backup | None:
         """What a device was last seen working with; None when that is not known. Raises `StoreError`."""
-        return _load(self._last_good_path(device_id))
+        return _load(self._last_good_path(device_id, virtual=virtual))
 
-    def _last_good_path(self, device_id: str) -> Path:
-        return self._last_good / f"{device_id}.json"
+    def _last_good_path(self, device_id: str, *, virtual: bool) -> Path:
+        folder = self._last_good / "virtual" if virtual else self._last_good
+        return folder / f"{device_id}.json"
 
     def backup_path(self, run_id: str, device_id: str) -> Path:
         return self._backups / device_id / f"{run_id}.json"

@@ -21,6 +21,7 @@ from drivers.base import (
     VerificationFailed,
     WrongBoard,
 )
+from drivers.virtual.spec import BoardSpec
 from harness import safekeeping
 from harness.locks import PortLock
 from harness.procedure import BoardTest
@@ -319,6 +320,16 @@ def test_that_nothing_could_be_put_back_is_known_beforehand(beside: Bench, monke
     assert not can_not_be_taken_back(plan(), beside.store), "it is known to work with this run's firmware"
     previous = plan().images[0]
     assert not can_not_be_taken_back(plan(device_id="BOARD_2", previous=previous), beside.store)
+
+
+def test_what_a_twin_was_seen_to_run_is_not_put_on_the_real_board(beside: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(safekeeping, "load_driver", lambda _type: beside.driver)
+    twins = [plan(virtual=BoardSpec(board_id="BOARD_1", chip="esp32", keep=keep)) for keep in (False, True)]
+    known = []
+    for twin in twins:
+        assert beside.run(twin).outcome is Outcome.UPDATED
+        known.append([not can_not_be_taken_back(each, beside.store) for each in (plan(), twin)])
+    assert known == [[False, False], [False, True]], "one that keeps its flash has a history, which is its own"
 
 
 def test_every_journal_event_that_matters_is_there_before_what_it_announces(bench: Bench):
