@@ -10,6 +10,7 @@ pytest-timeout is not used: it knows one limit per item, and what it raises is c
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import signal
 import time
@@ -25,6 +26,7 @@ GRACE_S = 30.0
 
 _STDERR = 2  # the file descriptor: pytest replaces the objects
 _REPEAT_S = 5.0  # a library that swallowed the exception once gets it again
+_AGAIN_S = 0.001
 
 
 class LimitReached(BaseException):
@@ -54,6 +56,9 @@ def limit(seconds: float, what: str) -> Iterator[None]:
 
     Main thread only. An outer limit that is reached first raises where it was set.
     """
+    over = _what_is_over()
+    if over is not None:  # blocks that end at once, one after the other, give the alarm no moment
+        raise LimitReached(over)
     mine = _Limit(time.monotonic() + seconds, what, seconds)
     _limits.append(mine)
     previous = signal.signal(signal.SIGALRM, _on_alarm)
@@ -86,7 +91,29 @@ def _arm() -> None:
     faulthandler.dump_traceback_later(left_s + GRACE_S, exit=True, file=_STDERR)
 
 
-def _on_alarm(_signal: int, _frame: FrameType | None) -> None:
+def _what_is_over() -> _Limit | None:
     nearest = _nearest()
-    if nearest is not None and nearest.at <= time.monotonic():
-        raise LimitReached(nearest)
+    return nearest if nearest is not None and nearest.at <= time.monotonic() else None
+
+
+def _on_alarm(_signal: int, frame: FrameType | None) -> None:
+    over = _what_is_over()
+    if over is None:
+        return
+    if frame is None or not _comes_or_goes(frame):
+        raise LimitReached(over)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _REPEAT_S)
+
+
+def _comes_or_goes(frame: FrameType) -> bool:
+    """Whether a limit is being set or taken away just now.
+
+    An outer one that was raised there would leave the inner one behind, to hit another board's item seconds later.
+    While a block runs, no code of this module does: the generator of `limit` stands still.
+    """
+    if frame.f_globals is vars(contextlib):  # a phase, which has its limit inside
+        return True
+    caller: FrameType | None = frame
+    while caller is not None and caller.f_globals is not globals():
+        caller = caller.f_back
+    return caller is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -61,6 +62,16 @@ def test_a_block_that_ends_in_time_is_left_alone_afterwards():
     started = time.monotonic()
     select.select([], [], [], 0.1)
     assert time.monotonic() - started >= 0.1
+
+
+def test_no_limit_outlives_its_block_whenever_an_outer_one_fires():
+    """The alarm may come at any instruction, those with which an inner limit begins and ends included."""
+    for number in range(200):
+        with pytest.raises(PhaseTimeout, match="outer"), limit(0.001 + number * 1e-5, "outer"):
+            while True:
+                with limit(60, "inner"):
+                    pass
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_a_call_that_never_returns_to_the_interpreter_ends_the_process():
