@@ -140,11 +140,13 @@ def start(config: pytest.Config) -> Started:
     run = run_of(config)
     try:
         folder = run.run_folder or runs.create(run.plan.runs_dir, run.batch_file)
+        if run.resumed:  # before it is begun again: a run that is refused stands as it ended
+            folder.check_images(run.plan)
+            _refuse_overtaken(run, folder)
         log = RunLog(folder, run.clock)
         Control(folder.control).clear()
-        folder.check_images(run.plan) if run.resumed else folder.keep_images(run.plan)
-        if run.resumed:
-            _refuse_overtaken(run.plan, folder)
+        if not run.resumed:
+            folder.keep_images(run.plan)
         planned = run.plan if run.resumed else run.plan.left_by(_left_half_written(run.plan))
         bench = _start_bench(planned, config.rootpath, keep=run.resumed)
         plan = planned.with_ports(
@@ -171,20 +173,24 @@ def _left_half_written(plan: Plan) -> dict[str, str]:
         raise pytest.UsageError(str(error)) from error
 
 
-def _refuse_overtaken(plan: Plan, folder: RunFolder) -> None:
+def _refuse_overtaken(run: BatchRun, folder: RunFolder) -> None:
     """Going on with a run must not take a board back to what was planned before a later run updated it."""
     from harness.ledger import LedgerError
     from harness.leftovers import written_since
 
     try:
-        later = written_since(plan, folder)
+        later = written_since(run.plan, folder)
     except LedgerError as error:
         raise pytest.UsageError(str(error)) from error
     if later:
         some = ", ".join(f"{device_id} ({run})" for device_id, run in list(later.items())[:5])
         raise pytest.UsageError(
             f"--resume: later runs have written to boards of run {folder.run_id}: {some}; "
-            "run the batch anew: what is half-written is restored with the backup from before"
+            + (
+                "nothing was taken back: to have earlier firmware on them, run a batch with it"
+                if run.taken_back_by
+                else "run the batch anew: what is half-written is restored with the backup from before"
+            )
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from harness.control import Control, Order
 from harness.journal import Kind, read
+from harness.run_reader import run_facts
 from harness.runs import RunFolder
 from tests.e2e.project import Project, Result
 from tests.e2e.test_interrupted import BOARDS, ended, finish, journal, phase_of, start, wait_until
@@ -220,6 +221,10 @@ def test_a_run_whose_boards_a_later_one_has_updated_is_not_gone_on_with(project:
     refused = project.run("fleet.yaml", "-n", "2", "--resume", runs[0])
     assert refused.returncode == 4
     assert f"later runs have written to boards of run {runs[0]}: {BOARDS[0]}" in refused.output
+    kept = project.run("fleet.yaml", "-n", "2", "--resume", runs[0], "--take-back").output
+    assert f"later runs have written to boards of run {runs[0]}: {BOARDS[0]}" in kept
+    assert "run the batch anew" not in kept, "that would be the opposite"
+    assert run_facts(RunFolder(project.path / "runs" / runs[0])).ended, "it stands as it ended"
 
 
 @pytest.mark.parametrize(
