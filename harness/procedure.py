@@ -241,11 +241,14 @@ class Procedure:
     def _commit(self) -> Ending:
         if self._can.has_slots:
             self._confirm()
-        try:
-            Safekeeper(self._device, self._session, self._tools.store).remember_good()
-        except StoreError as error:
-            self._device.log(f"later backups will read this firmware from the board: {error}", LogLevel.WARNING)
+        self._remember(lambda keeper: keeper.remember_good())
         return Ending(Outcome.UPDATED if self._device.touched else Outcome.UNCHANGED)
+
+    def _remember(self, what: Callable[[Safekeeper], None]) -> None:
+        try:
+            what(Safekeeper(self._device, self._session, self._tools.store))
+        except StoreError as error:
+            self._device.log(f"later backups will not know this firmware: {error}", LogLevel.WARNING)
 
     def _confirm(self) -> None:
         """Where the version does not show which firmware runs, a boot loader may have gone back to the old one."""
@@ -299,6 +302,7 @@ class Procedure:
             )
             written = int(notes.figures["bytes"])
             notes.detail = restored_in_words(backup, written)
+            self._remember(lambda keeper: keeper.remember_restored(backup))
             return self._start_previous(backup) if self._can.can_read_back else seen_in_words(backup, written)
 
     def _before_restoring_again(self, attempt: int, pause_s: float, error: DeviceError) -> None:

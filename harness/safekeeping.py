@@ -101,6 +101,20 @@ class Safekeeper:
             good = self._backup(BackupSource.LAST_GOOD, kept, self._device.version)
             self._store.save_last_good(good, virtual=self._device.plan.virtual is not None)
 
+    def remember_restored(self, kept: Backup) -> None:
+        """The board runs what it had: that, and not what it was given in between, is what is known of it.
+
+        Raises `StoreError`.
+        """
+        if self._capabilities.can_read_back or not _has_history(self._device.plan):
+            return
+        virtual = self._device.plan.virtual is not None
+        if kept.blocks:
+            good = kept.model_copy(update={"source": BackupSource.LAST_GOOD})
+            self._store.save_last_good(good, virtual=virtual)
+        else:
+            self._store.forget_last_good(kept.device_id, virtual=virtual)
+
 
 def can_not_be_taken_back(device: DevicePlan, store: Store) -> bool:
     """Whether nothing could be put back, should the new firmware or the rollout fail; as far as can be foreseen."""

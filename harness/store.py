@@ -139,6 +139,13 @@ class Store:
         """
         _write(self._last_good_path(backup.device_id, virtual=virtual), backup.model_dump_json(indent=1).encode())
 
+    def forget_last_good(self, device_id: str, *, virtual: bool) -> None:
+        """It holds something else, of which there is no image. Raises `StoreError`."""
+        try:
+            self._last_good_path(device_id, virtual=virtual).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"the last good image of {device_id} can not be forgotten: {error}") from error
+
     def last_good(self, device_id: str, *, virtual: bool) -> Backup | None:
         """What a device was last seen working with; None when that is not known. Raises `StoreError`."""
         return _load(self._last_good_path(device_id, virtual=virtual))

@@ -306,6 +306,24 @@ def test_a_board_of_which_no_earlier_firmware_is_known_stays_on_the_new_one(besi
     assert beside.record.certain_outcome is Outcome.UPDATED
 
 
+@pytest.mark.parametrize("tells_version", [True, False])
+def test_firmware_that_was_taken_back_is_not_what_the_next_run_goes_back_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tells_version: bool
+):
+    blind = Capabilities(can_read_back=False, can_hash=False, can_reset=True)
+    bench = Bench(tmp_path, MemoryDriver(MemoryBoard(), capabilities=blind))
+    if not tells_version:
+        monkeypatch.setattr(MemorySession, "installed_version", lambda _self, _address: None)
+    for version in ("2.0.0", "3.0.0"):
+        bench.journal, bench.run_id = tmp_path / f"{version}.jsonl", f"run-{version}"
+        assert bench.run(plan(version)).outcome is Outcome.UPDATED
+    assert bench.run(plan("3.0.0"), restore=True).outcome is Outcome.RESTORED
+    bench.board.panics = ("4.0.0",)
+    bench.journal, bench.run_id = tmp_path / "next.jsonl", "run-next"
+    assert bench.run(plan("4.0.0")).outcome is Outcome.ROLLED_BACK
+    assert bench.board.version() == "2.0.0"
+
+
 def test_one_that_does_not_run_it_any_more_is_an_emergency(beside: Bench):
     beside.run()
     beside.board.panics = ("2.0.0",)
