@@ -52,7 +52,7 @@ def _lacks_reports(folder: RunFolder, record: RunRecord) -> bool:
         report = json.loads(folder.json.read_text())
     except (OSError, ValueError):
         return True
-    return record.ended is not None and bool(report.get("ended") != record.ended)
+    return bool(report.get("ended") != record.ended)
 
 
 def _active(record: RunRecord) -> Iterator[str]:

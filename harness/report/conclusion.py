@@ -8,7 +8,7 @@ from harness.record import INTERRUPTED, DeviceRecord, Outcome, RunRecord
 from harness.report import rollout
 from harness.report.figures import Figures, figures
 from harness.report.words import plural
-from harness.rollout.state import Verdict
+from harness.rollout.state import GroupStatus, Verdict
 
 
 class Mood(StrEnum):
@@ -50,9 +50,16 @@ def is_unfinished(run: RunRecord, *, restores: bool) -> bool:
     if run.emergencies:
         return True
     if run.rollout.failed:
-        return restores and bool(run.with_outcome(Outcome.UPDATED))
-    cut_short = run.ended is None or bool(run.interrupted or run.rollout.halted)
+        return restores and any(_may_be_restored(run, device) for device in run.with_outcome(Outcome.UPDATED))
+    given_up = any(group.status is GroupStatus.GIVEN_UP for group in run.rollout.groups)
+    cut_short = run.ended is None or bool(run.interrupted or run.rollout.halted) or given_up
     return cut_short and any(_is_open(device) for device in run.devices)
+
+
+def _may_be_restored(run: RunRecord, device: DeviceRecord) -> bool:
+    """Not one that had its turn and stayed as it is without an error: nothing is known that could be put there."""
+    had_its_turn = device.restoring and run.ended is not None and not run.interrupted
+    return not had_its_turn or device.error is not None
 
 
 def _is_open(device: DeviceRecord) -> bool:

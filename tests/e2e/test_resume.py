@@ -12,6 +12,7 @@ import pytest
 
 from harness.control import Control, Order
 from harness.journal import Kind, read
+from harness.run_log import RunLog
 from harness.run_reader import run_facts
 from harness.runs import RunFolder
 from tests.e2e.project import Project, Result
@@ -125,6 +126,8 @@ def test_a_run_that_is_done_has_nothing_left_to_do(project: Project):
     assert result.outcomes() == dict.fromkeys(BOARDS[:2], "updated")
     assert times_started(project, BOARDS[0]) == 1
     assert "--resume" not in batch_flash(project, "status").stdout, "the reports are those of its end"
+    RunLog(result.folder).close()  # resumed once more, and killed before its end
+    assert "its reports were not written" in batch_flash(project, "status").stdout
 
 
 def test_only_the_boards_that_the_run_had_chosen_are_run(project: Project):

@@ -326,6 +326,7 @@ def test_a_hub_on_which_board_after_board_fails_is_given_up_and_the_others_go_on
     assert list(result.outcomes().values()) == [*["untouched"] * 4, "not-run", "updated", "updated"], result.output
     assert "hub-1" in result.device(bad[4])["reason"]
     assert [group["status"] for group in result.report["groups"]] == ["given-up"]
+    assert "go on with it: pytest" in result.output
 
 
 def test_the_example_to_copy_is_a_good_batch(project: Project):

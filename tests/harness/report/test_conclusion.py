@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.record import DeviceRecord, Outcome, RunRecord
-from harness.report.conclusion import Mood, mood, sentence
-from harness.rollout.state import RolloutState, Verdict, WaveStatus
+from harness.report.conclusion import Mood, is_unfinished, mood, sentence
+from harness.rollout.state import GroupState, GroupStatus, RolloutState, Verdict, WaveStatus
 from tests.harness.builders import not_restored, not_run, restored, rolled_back, run_of, updated
 from tests.harness.report.rollouts import flash_time, halted_rollout, passed_rollout, rate
 
@@ -119,3 +119,22 @@ def test_a_wave_that_was_cut_short_is_where_it_was_halted(tmp_path: Path) -> Non
     cut = replace(run, rollout=RolloutState(waves=waves, halted="the run was cancelled by root"))
 
     assert sentence(cut).startswith("Halted in wave 2 of 2: 1 of 6 devices failed, 5 on 1.2.0")
+
+
+def test_nobody_is_told_to_go_on_with_boards_of_which_no_earlier_firmware_is_known(tmp_path: Path) -> None:
+    story = updated(tmp_path).begins_again(restoring=True)
+    kept = story.ends(Outcome.UPDATED, reason="not taken back: no earlier firmware of it is known").record()
+    run = run_of([kept], rollout=RolloutState(failed="somebody ordered it back", restoring=True))
+
+    assert not is_unfinished(run, restores=True)
+    for another in (not_restored(tmp_path).record(), updated(tmp_path, "ESP32_003").record()):
+        assert is_unfinished(replace(run, devices=(kept, another)), restores=True)
+    assert is_unfinished(replace(run, interrupted="the run was stopped by SIGTERM"), restores=True)
+
+
+def test_the_rest_of_a_group_that_was_given_up_can_be_run_once_the_group_is_mended() -> None:
+    group = GroupState(name="hub-1", status=GroupStatus.GIVEN_UP, reason="3 errors in a row [connection]")
+    run = run_of([not_run(reason="group hub-1 was given up")], rollout=RolloutState(groups=(group,)))
+
+    assert is_unfinished(run, restores=True)
+    assert not is_unfinished(run_of([not_run(reason="in quarantine")]), restores=True)
