@@ -13,12 +13,14 @@ def is_taken_back(run: RunRecord) -> bool:
 
 
 def is_good(run: RunRecord, exit_on: ExitOn, *, complete: bool) -> bool:
-    """Whether the run may end with status 0. A board in an unknown state never may, whatever the gates allow.
+    """Whether the run may end with status 0. With a board in an unknown state, or one that was to be taken back and was
+    not, it never may, whatever the gates allow.
 
     `complete`: every device that was to run had its turn (quarantine and skips are no turn that was missed).
     """
     given_up = any(group.status is GroupStatus.GIVEN_UP for group in run.rollout.groups)
-    if not complete or given_up or run.emergencies or run.rollout.halted:
+    left = any(device.restoring for device in run.with_outcome(Outcome.UPDATED))
+    if not complete or given_up or left or run.emergencies or run.rollout.halted:
         return False
     if exit_on is ExitOn.GATES and run.rollout.all_gates:
         return run.rollout.verdict is Verdict.PASSED

@@ -43,3 +43,9 @@ def test_what_a_run_deserves(record: RunRecord, gates: bool, devices: bool):
 
 def test_a_run_that_missed_devices_is_not_good():
     assert not is_good(run(GOOD, SKIPPED), ExitOn.GATES, complete=False)
+
+
+@pytest.mark.parametrize("exit_on", ExitOn)
+def test_a_board_that_was_to_be_taken_back_and_was_not_is_not_good(exit_on: ExitOn):
+    left = replace(run(GOOD).devices[0], restoring=True)
+    assert not is_good(replace(run(GOOD), devices=(left,)), exit_on, complete=True)
