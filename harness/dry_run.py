@@ -9,7 +9,9 @@ import pytest
 
 from drivers import load_driver
 from drivers.base import Capabilities
+from harness.safekeeping import can_not_be_taken_back
 from harness.snapshot import DevicePlan, Plan
+from harness.store import Store
 
 
 class DryRun:
@@ -23,9 +25,10 @@ class DryRun:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
+        store = Store(self._plan.store_dir)
         for item in session.items:
             device = _device_of(item)
-            for line in describe(device) if device else ():
+            for line in describe(device, store) if device else ():
                 reporter.write_line(line)
         return True
 
@@ -35,13 +38,14 @@ def _device_of(item: pytest.Item) -> DevicePlan | None:
     return callspec.params.get("device_plan") if callspec else None
 
 
-def describe(device: DevicePlan) -> Iterator[str]:
-    """The device's steps, a line each."""
+def describe(device: DevicePlan, store: Store) -> Iterator[str]:
+    """The device's steps, a line each, with what `store` knows of the board."""
     place = "a virtual board" if device.virtual else device.place
     can = load_driver(device.device_type).capabilities
+    has_way_back = device.backup and not can_not_be_taken_back(device, store)
     yield f"{device.device_id} ({device.device_type}) on {place}"
     yield f"  identify  {_identity(device)}"
-    yield f"  backup    {_backup(device, can)}"
+    yield f"  backup    {_backup(device, can, has_way_back=has_way_back)}"
     for image in device.images:
         skipped = "" if device.reflash else ", unless the board holds it already"
         yield f"  flash     {image.path.name}, {image.size} bytes at {image.address:#x}{skipped}"
@@ -49,7 +53,7 @@ def describe(device: DevicePlan) -> Iterator[str]:
     yield f"  boot      {_boot(device)}"
     for path in device.tests:
         yield f"  test      {path}"
-    yield f"  failing   {_failing(device)}"
+    yield f"  failing   {_failing(device, has_way_back=has_way_back)}"
 
 
 def _identity(device: DevicePlan) -> str:
@@ -60,10 +64,14 @@ def _identity(device: DevicePlan) -> str:
     )
 
 
-def _backup(device: DevicePlan, can: Capabilities) -> str:
+def _backup(device: DevicePlan, can: Capabilities, *, has_way_back: bool) -> str:
     if not device.backup:
         return "no: backup_before_flash is off"
+    if not has_way_back:
+        return "none: the board can not be read back, and no earlier firmware of it is known"
     if not can.can_read_back:
+        if can.has_slots and can.can_revert:
+            return "its other slot, else the last good image: the board can not be read back"
         known = f"the last good image, else {device.previous.path.name}" if device.previous else "the last good image"
         return f"{known}: the board can not be read back"
     return "the whole flash" if device.backup_scope == "flash" else "what the images cover"
@@ -83,6 +91,6 @@ def _boot(device: DevicePlan) -> str:
     return f"{' and '.join(wanted) or 'nothing in particular'} within {device.expect.version_within:g} s"
 
 
-def _failing(device: DevicePlan) -> str:
+def _failing(device: DevicePlan, *, has_way_back: bool) -> str:
     attempts = f"up to {device.retry_policy.attempts} attempts"
-    return f"{attempts}, then {'the backup is restored' if device.rollback and device.backup else 'no rollback'}"
+    return f"{attempts}, then {'the backup is restored' if device.rollback and has_way_back else 'no rollback'}"
