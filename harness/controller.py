@@ -13,7 +13,7 @@ from harness.batchrun import BatchRun, Started
 from harness.exit_status import is_good, is_taken_back
 from harness.heartbeat import Heartbeat
 from harness.holding import take_off
-from harness.item import UPDATE, device_id_of, is_restore, node_id
+from harness.item import UPDATE, device_id_of, is_restore, node_id, update_id
 from harness.item_reports import ending_in, properties, skipped_report, teardown_of
 from harness.ledger import LedgerError
 from harness.live import LiveView
@@ -504,3 +504,11 @@ class Controller:
 
     def pytest_unconfigure(self) -> None:
         self._stop_bench()
+        self._let_lf_find_restores()
+
+    def _let_lf_find_restores(self) -> None:
+        """By their devices: --lf finds no item that takes an update back, and would choose all devices in its place."""
+        cache = getattr(self._config, "cache", None)  # -p no:cacheprovider
+        failed: dict[str, bool] = cache.get("cache/lastfailed", {}) if cache else {}
+        if cache and any(map(is_restore, failed)):
+            cache.set("cache/lastfailed", {update_id(nodeid): True for nodeid in failed})

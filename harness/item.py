@@ -51,6 +51,12 @@ def restore_id(nodeid: str) -> str:
     return f"{file}{RESTORE}[{device}"
 
 
+def update_id(nodeid: str) -> str:
+    """The node id of a device's update, from that of the item that takes it back; any other as it is."""
+    file, _, device = nodeid.rpartition(f"{RESTORE}[")
+    return f"{file}{UPDATE}[{device}" if is_restore(nodeid) else nodeid
+
+
 def node_id(batch_file: Path, root: Path, device_id: str) -> str:
     """The node id that pytest gives to a device's item."""
     return f"{Path(os.path.relpath(batch_file, root)).as_posix()}::{UPDATE}[{device_id}]"

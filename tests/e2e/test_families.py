@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,16 @@ def test_a_board_that_can_not_be_read_back_gets_the_last_good_image_and_the_repo
     assert "the last good image (2.0.0)" in phase(second, "rollback")["detail"]
     assert second.device("BOX")["version_after"] == "2.0.0"
     assert "the last good image was sent again, and runs; the board can not be read back" in second.output
+
+
+def test_one_of_which_no_image_is_known_is_not_taken_back_and_is_all_that_lf_takes(lab: Project) -> None:
+    update(lab, "filebox-blind")
+    kept = lab.run("fleet.yaml", "--resume", "last", "--take-back")
+    assert kept.returncode == 1
+    assert "NOT TAKEN BACK: 1 of 1 device" in kept.output
+    assert "go on with it" not in kept.output
+    last_failed = json.loads((lab.path / ".pytest_cache" / "v" / "cache" / "lastfailed").read_text())
+    assert list(last_failed) == ["fleet.yaml::test_flash[BOX]"]
 
 
 def test_before_the_first_update_the_batch_may_name_what_the_board_runs(lab: Project) -> None:
