@@ -10,12 +10,13 @@ _VERSION_LINE = re.compile(r"(?:cpu_start|app_init|esp_image): App version:[ \t]
 
 # What the ROM, the second-stage boot loader and ESP-IDF's panic handler print when the firmware does not run, then
 # what the ESP8266's Arduino core prints (core_esp8266_postmortem.cpp). A failed assertion, a full stack and a brownout
-# have words of their own, and end in a software reset as any restart does.
+# have words of their own, and end in a software reset as any restart does. All as narrow as they are printed: healthy
+# firmware says "dht: Checksum failed, invalid data received from sensor" (esp-idf-lib) and the like.
 _FAILURE_LINE = re.compile(
-    r"^.*(?:invalid header: 0x|No bootable app partitions|load partition table error|csum err|Checksum failed"
-    r"|Image hash failed|flash read err|ets_main\.c \d+|Guru Meditation Error|abort\(\) was called|assert failed: "
-    r"|A stack overflow in task|Stack smashing protect failure|CORRUPT HEAP|Brownout detector was triggered"
-    r"|Fatal exception|Exception \(\d+\):|Soft WDT reset).*$",
+    r"^.*(?:invalid header: 0x|No bootable app partitions|load partition table error|csum err"
+    r"|esp_image: Checksum failed|esp_image: Image hash failed|flash read err, |ets_main\.c \d+|Guru Meditation Error"
+    r"|abort\(\) was called|assert failed: |A stack overflow in task|Stack smashing protect failure|CORRUPT HEAP"
+    r"|Brownout detector was triggered|Fatal exception|(?<![^\r\n])Exception \(\d+\):|Soft WDT reset).*$",
     re.MULTILINE,
 )
 # The ROM's last words where it stays in its loader; "boot mode:(1,…" is the ESP8266's. Not the boot mode alone: after a

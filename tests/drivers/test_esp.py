@@ -320,6 +320,10 @@ def test_protected_chips_are_refused_before_anything_is_uploaded():
         ("boot:0x16 (DOWNLOAD(USB/UART0))\nSaved PC:0x40800548\nSPIWP:0xee\nmode:DIO, clock div:2\n", None, None),
         (" ets Jan  8 2013,rst cause:2, boot mode:(1,6)\n", None, "waits for a download"),
         ("rst:0x1 (POWERON),boot:0xd (SPI_FAST_FLASH_BOOT)\nI (900) ota: waiting for download\n", None, None),
+        ("E (88) esp_image: Checksum failed. Calculated 0x59 read 0xd0\n", None, "esp_image: Checksum failed"),
+        ("flash read err, 1000\nets_main.c 371 \n", None, "flash read err, 1000"),
+        ("E (2100) dht: Checksum failed, invalid data received from sensor\n", None, None),
+        ("W (2100) w25q: flash read error\nE (2101) http: Exception (404): not found\n", None, None),
     ],
 )
 def test_boot_output_is_read_as_a_person_would(console, version, failure):
