@@ -13,6 +13,7 @@ from drivers.base import BadImage, ImageFacts, Segment
 from drivers.esp.log import attach, esptool, no_log
 
 IMAGE_MAGICS = frozenset({0xE9, 0xEA})  # ESP_IMAGE_HEADER_MAGIC; the ESP8266's "v2" images begin with 0xEA
+_NVS_STATE = b"\xff\xff\xff"  # behind the first byte: an NVS page begins with its state, 0xFFFFFFFE and the like
 _DESCRIPTION_MAGIC = struct.pack("<I", 0xABCD5432)  # esp_app_desc_t.magic_word
 _DESCRIPTION_SIZE = 256  # magic, secure_version, 8 reserved, version[32], project_name[32], …
 _VERSION_OFFSET, _PROJECT_OFFSET, _TEXT_SIZE = 16, 48, 32
@@ -45,8 +46,11 @@ def check_place(segment: Segment, chip: str, app_address: int | None) -> None:
     """The ROM starts what lies at the boot loader's place, that one the application (usually at `app_address`).
 
     Raises `BadImage` where anything but an image goes to one of the two: firmware of another family, an Intel HEX file.
+    An NVS partition may lie in the application's usual place: ESP-Matter and RainMaker start theirs at 0x20000.
     """
     boot_loader: int = esptool.targets.CHIP_DEFS[chip].BOOTLOADER_FLASH_OFFSET
+    if segment.address == app_address and segment.data[1:4] == _NVS_STATE:
+        return
     if segment.address in (boot_loader, app_address) and not is_image(segment.data):
         begins = segment.data[:1].hex()
         raise BadImage(

@@ -14,7 +14,17 @@ import pytest
 import serial
 
 import drivers
-from drivers.base import ConnectionLost, DeviceError, Link, PhaseTimeout, PortUnavailable, Region, Segment, WrongBoard
+from drivers.base import (
+    BadImage,
+    ConnectionLost,
+    DeviceError,
+    Link,
+    PhaseTimeout,
+    PortUnavailable,
+    Region,
+    Segment,
+    WrongBoard,
+)
 from drivers.esp import ESP32, EspSession
 from drivers.esp.log import esptool
 from drivers.virtual.client import Bench
@@ -293,6 +303,15 @@ def test_protected_chips_are_refused_before_anything_is_uploaded():
 
     with pytest.raises(WrongBoard, match="Secure Download Mode"):
         EspSession._refuse_protected(Protected())
+
+
+def test_an_nvs_partition_may_lie_where_the_application_usually_does():
+    """As in the partition tables of ESP-Matter and RainMaker, whose applications start at 0x20000."""
+    for state in (0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFC):
+        page = state.to_bytes(4, "little") + b"\xff" * 0xFFC
+        ESP32.inspect([Segment(0x10000, page, "nvs.bin")])
+        with pytest.raises(BadImage, match=r"nvs\.bin: no firmware for esp32"):
+            ESP32.inspect([Segment(0x1000, page, "nvs.bin")])
 
 
 @pytest.mark.parametrize(
