@@ -19,6 +19,7 @@ from drivers.avr.port import POLL_S
 from drivers.avr.usb_place import Seen, UsbPlace
 from drivers.base import BootFailed, ConnectionLost, Log
 from drivers.ports import closed_port
+from drivers.translation import LOST_PORT
 
 _TOUCH_BAUD = 1200
 _HOLD_OFF_S = 0.5  # go-serial-utils: "DTR … would cancel the WDT reset if it happens within 250 ms"
@@ -143,7 +144,7 @@ class CdcPort:
             self._port.baudrate = baud
             try:
                 self._open_port()
-            except (serial.SerialException, OSError):
+            except LOST_PORT:
                 if time.monotonic() > end:
                     raise
                 time.sleep(_LOOK_S * 4)
@@ -177,7 +178,7 @@ class CdcPort:
         """As `read`; an application's port that vanishes (it resets itself) is closed, to be opened again."""
         try:
             return self.read()
-        except (serial.SerialException, OSError):
+        except LOST_PORT:
             self.close()
             return b""
 
@@ -186,7 +187,7 @@ class CdcPort:
 
     def close(self) -> None:
         # RuntimeError: pyserial's RFC2217 client joins a reader thread that it may not have started
-        with contextlib.suppress(serial.SerialException, OSError, RuntimeError):
+        with contextlib.suppress(OSError, RuntimeError):
             self._port.close()
 
 

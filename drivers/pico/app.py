@@ -14,6 +14,7 @@ import serial
 
 from drivers.base import Link, Log
 from drivers.ports import closed_port
+from drivers.translation import LOST_PORT
 
 _TTY_CLASS = Path("/sys/class/tty")
 _TOUCH_BAUD = 1200
@@ -50,11 +51,11 @@ class AppPort:
         port.baudrate = _TOUCH_BAUD
         try:
             port.open()
-        except (serial.SerialException, OSError) as error:
+        except LOST_PORT as error:
             self._log(f"{self._url}: {error}")
             return False
         try:
-            with suppress(serial.SerialException, OSError):  # a pty has no DTR; a board that obeys at once is gone
+            with suppress(OSError):  # a pty has no DTR; a board that obeys at once is gone
                 port.dtr = False
             time.sleep(_TOUCH_S)
         finally:
@@ -67,7 +68,7 @@ class AppPort:
         while self._port is None and self._url:
             try:
                 self._port = self._opened()
-            except (serial.SerialException, OSError):
+            except LOST_PORT:
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(_REOPEN_PAUSE_S)
@@ -97,14 +98,14 @@ class AppPort:
             self._port.timeout = timeout_s
             first = bytes(self._port.read(1))
             return first + bytes(self._port.read(self._port.in_waiting)) if first else b""
-        except (serial.SerialException, OSError):
+        except LOST_PORT:
             # The port leaves the bus with each reset: it is opened again with the next call.
             self.close()
             time.sleep(min(_REOPEN_PAUSE_S, timeout_s))
             return b""
 
     def write(self, data: bytes) -> None:
-        """Raises `SerialException` and OSError."""
+        """Raises OSError."""
         if not self.open(0.0) or self._port is None:
             raise serial.SerialException(f"could not open port {self._url or '(none is named)'}")
         self._port.write(data)
@@ -117,5 +118,5 @@ class AppPort:
 
 
 def _close(port: serial.Serial) -> None:
-    with suppress(serial.SerialException, OSError, RuntimeError):  # RuntimeError: pyserial's RFC2217 client's thread
+    with suppress(OSError, RuntimeError):  # RuntimeError: pyserial's RFC2217 client's thread
         port.close()

@@ -18,7 +18,7 @@ from drivers.base import (
 )
 from drivers.pico import picoboot
 from drivers.pico.usb_devices import PERMISSION_ADVICE
-from drivers.translation import in_one_line
+from drivers.translation import LOST_PORT, in_one_line
 
 _LOST = "Check the cable and the board's power. If it does not come back: hold BOOTSEL while plugging it in."
 _DRIVE_PERMISSION = "Mount the boot drive so that you may write to it (for example with -o uid=$UID), then try again."
@@ -47,7 +47,7 @@ def translate_drive(error: Exception, doing: str) -> DeviceError:
         return PortPermission(text, advice=_READ_ONLY)
     if number == errno.ENOSPC:
         return FlashFailed(text, advice=_FULL)
-    if isinstance(error, OSError):
+    if isinstance(error, LOST_PORT):
         return ConnectionLost(text, advice=_LOST)
     return DeviceError(text)
 

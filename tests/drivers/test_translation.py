@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import errno
+import os
+import termios
+from collections.abc import Callable, Iterator
 
-from drivers.base import ConnectionLost, WrongBoard
+import pytest
+import serial
+
+from drivers.avr.cdc import CdcPort
+from drivers.base import ConnectionLost, Link, WrongBoard
+from drivers.pico.app import AppPort
 from drivers.translation import translated
 
 
@@ -37,3 +45,42 @@ def test_an_error_of_ours_goes_through_unchanged():
 def test_a_time_limit_goes_through_unchanged_and_costs_no_closing():
     error = KeyboardInterrupt()
     assert leaving_with(error) == (error, ["cut short"])
+
+
+@pytest.fixture
+def vanishing(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A port that leaves the bus while it is opened for the first time; pyserial lets termios' own error through."""
+    whole, errors = serial.Serial._reset_input_buffer, [termios.error(errno.EIO, "Input/output error")]
+
+    def flush(port: serial.Serial) -> None:
+        if errors:
+            raise errors.pop()
+        whole(port)
+
+    monkeypatch.setattr(serial.Serial, "_reset_input_buffer", flush)
+    ends = os.openpty()
+    yield os.ttyname(ends[1])
+    for end in ends:
+        os.close(end)
+
+
+def listen_to_a_pico(name: str) -> bytes:
+    port = AppPort(Link(name, 115200, 115200), lambda _line: None)
+    try:
+        return port.read(0.3)
+    finally:
+        port.close()
+
+
+def listen_to_a_leonardo(name: str) -> bytes:
+    port = CdcPort(name, lambda _line: None, patience_s=1.0)
+    try:
+        port.open(115200)
+        return port.hear()
+    finally:
+        port.close()
+
+
+@pytest.mark.parametrize("listen", [listen_to_a_pico, listen_to_a_leonardo])
+def test_a_port_that_vanishes_while_it_is_opened_is_opened_again(vanishing: str, listen: Callable[[str], bytes]):
+    assert listen(vanishing) == b""
