@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, auto
-from hashlib import md5
+from hashlib import md5, sha256
 
 from drivers.base import (
     BadImage,
@@ -192,21 +192,22 @@ class UpdateSession(ABC):
             self._need_connection()
             digest = _md5(segment.data)
             if self._is_started:
-                return self._runs(digest)
+                return self._runs(segment.data, digest)
             if self._checked is not None and self._checked == digest:
                 return True
             if self._written is not Written.NOTHING or self._before is None or self._before.md5 is None:
                 return None
             return self._before.md5 == digest
 
-    def _runs(self, digest: str) -> bool | None:
-        """None also where the page's MD5 is neither the image's nor that of before: of a packed or a signed one."""
+    def _runs(self, image: bytes, digest: str) -> bool | None:
+        """None also where the page's MD5 may be another one than the file's, although it runs: packed, or signed."""
         page = self._page_now()
         if page is None or page.md5 is None:
             return None
         if page.md5 == digest:
             return True
-        return False if self._found is not None and page.md5 == self._found.md5 else None
+        went_back = self._found is not None and page.md5 == self._found.md5
+        return False if went_back and _is_image_alone(image) else None
 
     def installed_version(self, address: int) -> str | None:  # noqa: ARG002
         return self._before.version if self._before else None
@@ -417,6 +418,11 @@ def _differ(after: Status | None, before: Status | None) -> bool:
     if after is None or before is None:
         return False
     return (after.version, after.md5) != (before.version, before.md5)
+
+
+def _is_image_alone(data: bytes) -> bool:
+    """Whether the file ends with the image's own SHA-256 (ESP-IDF, "App Image Format"), and not with a signature."""
+    return data[-32:] == sha256(data[:-32]).digest()
 
 
 def _md5(data: bytes) -> str:

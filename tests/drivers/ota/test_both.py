@@ -451,6 +451,22 @@ def test_a_board_refuses_options_that_it_does_not_know(tmp_path: Path, device_ty
 
 
 @both
+def test_a_signed_image_that_runs_already_is_not_taken_for_a_boot_loader_that_went_back(
+    tmp_path: Path, device_type: str
+):
+    """The page's MD5 is that of the image alone, before and after."""
+    signed = Segment(0, image(OLD).data + b"\xe7\x02" + bytes(4094), "signed.bin")
+    with on_bench(tmp_path, device_type) as there, there.session() as session:
+        session.connect()
+        assert session.holds(signed) is False
+        session.write([signed], ignore)
+        session.reset()
+        assert OLD in console_until(session, OLD)
+        assert session.holds(signed) is None
+        assert session.holds(image()) is False
+
+
+@both
 def test_what_no_application_image_is_is_refused_before_anything_is_sent(device_type: str):
     driver = load_driver(device_type)
     parts = {
