@@ -77,14 +77,17 @@ def _count(spec: BenchSpec, board_id: str) -> int:
 
 
 def serve(spec: BenchSpec, on_ready: OnReady) -> None:
-    """Run a bench in the foreground until SIGINT or SIGTERM; `on_ready` is called once with each board's ports.
+    """Run a bench in the foreground until SIGINT, SIGTERM or SIGHUP; `on_ready` is called once with each board's ports.
 
     Raises BenchError when it can not start.
     """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup; libfuse takes it where nobody else does
+        numbers.append(signal.SIGHUP)
 
     async def wait(_bench: _Bench, ports: dict[str, BoardPorts]) -> None:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.add_signal_handler(number, ended.set)
         on_ready(ports)
         await ended.wait()

@@ -223,17 +223,18 @@ def _gone(where: tuple[str, int]) -> bool:
 
 
 SERVE = """
-import sys
+import signal, sys
 from pathlib import Path
 from drivers.virtual.bench import serve
 from drivers.virtual.spec import BenchSpec, BoardSpec
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
 spec = BenchSpec(state=Path(sys.argv[1]), boards=(BoardSpec(board_id="b", chip="esp32c3"),))
 serve(spec, lambda boards: print(boards["b"].url, flush=True))
 print("ended")
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_bench_in_the_foreground_ends_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", SERVE, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
