@@ -35,7 +35,10 @@ def why_none() -> str:
         return f"libfuse can not be loaded ({error}): apt-get install libfuse3-3"
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return f"{_DEVICE} is not there, or may not be opened"
-    refusal = _refusal()
+    try:
+        refusal = _refusal()
+    except OSError as error:  # a container's rules for devices are not seen in the file's mode
+        return f"{_DEVICE} can not be used: {error.strerror}"
     if refusal and (os.geteuid() == 0 or not _helper()):  # the helper is root, and no more than root
         return f"mounting takes CAP_SYS_ADMIN, or Debian's package fuse3 ({refusal})"
     return ""
@@ -44,7 +47,7 @@ def why_none() -> str:
 def _refusal() -> str:
     """What the system says to a mount of this process's own, tried for a moment; empty where it may.
 
-    Capabilities do not tell: a container may have them, and its sandbox refuse all the same.
+    Capabilities do not tell: a container may have them, and its sandbox refuse all the same. Raises OSError.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     with tempfile.TemporaryDirectory(prefix="batch-flash-mount-") as place:

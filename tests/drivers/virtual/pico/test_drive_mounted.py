@@ -12,7 +12,7 @@ import pytest
 
 from drivers.virtual.client import Bench
 from drivers.virtual.errors import BenchError
-from drivers.virtual.pico import firmware
+from drivers.virtual.pico import firmware, mounts
 from drivers.virtual.pico.chips import RP2040 as CHIP
 from drivers.virtual.spec import BoardSpec, Fault, PowerLoss, SlowErase
 from tests.drivers.virtual.conftest import board, flash_of
@@ -172,3 +172,10 @@ def test_why_a_drive_is_no_mount_is_said(start, tmp_path: Path, monkeypatch):
         start(blank(tmp_path, "fuse", name="d"))
     with pytest.raises(BenchError, match="drive is fuse or folder, not 'floppy'"):
         start(blank(tmp_path, "floppy", name="d"))
+
+
+@NEEDS_MOUNTS
+def test_a_device_that_may_not_be_opened_after_all_is_no_mount(tmp_path: Path, monkeypatch):
+    """As in a container whose rules for devices are other than the file's mode."""
+    monkeypatch.setattr(mounts, "_DEVICE", tmp_path)
+    assert mounts.why_none() == f"{tmp_path} can not be used: Is a directory"
