@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 _LINE = re.compile(r"([A-Za-z_ ]{2,20})[:=](.*)")
 _MAC = re.compile(r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}|[0-9a-f]{12}", re.IGNORECASE)
+_CHIP = re.compile(r"esp-?(?:8266|32(?:-?[schp]\d+)?)", re.IGNORECASE)
 _LONGEST_SHOWN = 4000  # characters
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 
@@ -77,9 +78,8 @@ def _mac(text: str | None) -> str | None:
 
 
 def _chip(text: str | None) -> str | None:
-    """`ESP32-D0WD` is an ESP32, `ESP32-S3` none: as esptool names them."""
+    """`ESP32-D0WD` is an ESP32, `ESP32-S3` none, nor `ESP32-C61` a C6: as esptool names them."""
     if not text:
         return None
-    plain = text.lower().replace("-", "")
-    known = re.match(r"esp(?:8266|32(?:s2|s3|c2|c3|c5|c6|c61|h2|p4)?)", plain)
-    return known[0] if known else plain
+    known = _CHIP.match(text)
+    return (known[0] if known else text).lower().replace("-", "")

@@ -427,6 +427,8 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any]):
             "24:0a:c4:12:34:56",
             "esp32",
         ),
+        ("chip: ESP32-C6FH4", None, None, None, "esp32c6"),
+        ("chip: ESP32-C61", None, None, None, "esp32c61"),
         ('{"StatusFWR": {"Version": "14.1.0(tasmota)"}}', r'"Version":\s*"([^"(]+)', "14.1.0", None, None),
         ("<h1>Firmware v2.0 of today</h1>", r"Firmware v(\S+)", "2.0", None, None),
         ('{"version": 12, "mac": "unknown"}', None, None, None, None),
