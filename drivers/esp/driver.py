@@ -19,7 +19,6 @@ import serial
 from drivers.base import (
     Capabilities,
     ConnectionLost,
-    DeviceError,
     Identity,
     ImageFacts,
     Interface,
@@ -348,19 +347,3 @@ ESP8266 = EspDriver(
         usual_flash=_MODULE_FLASH,
     ),
 )
-
-__all__ = [
-    "ESP32",
-    "ESP32C2",
-    "ESP32C3",
-    "ESP32C5",
-    "ESP32C6",
-    "ESP32H2",
-    "ESP32P4",
-    "ESP32S2",
-    "ESP32S3",
-    "ESP8266",
-    "DeviceError",
-    "EspDriver",
-    "EspSession",
-]

@@ -18,7 +18,6 @@ from drivers.ota.errors import AccessDenied
 MAGIC = bytes.fromhex("6c26f75c45")
 VERSIONS = frozenset({1, 2})
 CHUNK = 8192  # bytes, after each of which a board of version 2 says CHUNK_OK
-MD5_SIZE = 32  # in hex
 APP_UPDATE = b"\x00"  # the type of an update, where the extended protocol was agreed on
 _GZIP = b"\x1f\x8b"
 
