@@ -82,6 +82,8 @@ class EspSession:
             return identity
 
     def _detect(self) -> Any:
+        if self._gone_since is not None:
+            self._gone_since = time.monotonic()  # firmware that crashes again and again is there now and then
         port = self._come_back()
         try:
             return esptool.detect_chip(port, _ROM_BAUD, trace_enabled=self._link.trace)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import pty
+import threading
 import tty
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from drivers.base import Link, PortUnavailable
+from drivers.base import ConnectionLost, Link, PortUnavailable
 from drivers.esp import ESP32, EspSession
 from drivers.esp import driver as esp_driver
+from drivers.esp.log import esptool
 
 
 class UsbPort:
@@ -74,6 +76,26 @@ def test_a_port_that_does_not_come_back_is_an_error(port: UsbPort, session: EspS
     with pytest.raises(PortUnavailable, match="ttyACM0"):
         for _ in range(100):
             session.read_console(0.01)
+
+
+def test_each_attempt_waits_anew_for_a_port_that_was_there(port: UsbPort, session: EspSession, monkeypatch):
+    """Firmware that crashes again and again is there now and then: to be taken back, it must be met."""
+    monkeypatch.setattr(esp_driver, "_PORT_PATIENCE_S", 1.0)
+    session.read_console(0.01)
+    port.vanish()
+    with pytest.raises(PortUnavailable):
+        while True:
+            session.read_console(0.01)
+    monkeypatch.setattr(esptool, "detect_chip", say_no)
+    back = threading.Timer(0.2, port.appear)
+    back.start()
+    with pytest.raises(ConnectionLost, match="No serial data received"):
+        session.connect()
+    back.join()
+
+
+def say_no(_port: object, *_more: object, **_others: object) -> None:
+    raise esptool.FatalError("Failed to connect to ESP32-S2: No serial data received.")
 
 
 def test_lines_are_not_moved_when_a_port_comes_back(port: UsbPort, session: EspSession):
