@@ -21,6 +21,7 @@ from drivers.stm32.loader import Loader
 from drivers.stm32.parts import PARTS, Part
 from drivers.stm32.protocol import MAX_BLOCK, LoaderError, Refused
 from drivers.stm32.sectors import FLASH_BASE, Sector
+from drivers.stm32.signature import Silenced
 from drivers.stm32.writing import write_segments
 from drivers.translation import translated
 
@@ -45,6 +46,7 @@ class Stm32Session:
         self._sectors: tuple[Sector, ...] = ()
         self._part: Part | None = None
         self._was_blank = False  # at some time in this session
+        self._silences: list[int] = []  # sizes of flash at whose end the boot loader fell silent
 
     @property
     def flash_baudrate(self) -> int:
@@ -53,10 +55,16 @@ class Stm32Session:
     def connect(self) -> Identity:
         with self._translated("connect"):
             self._connected = None
-            loader = self._enter_loader()
-            identity = self._identify(loader)
-            self._connected = loader
-            return identity
+            while True:
+                loader = self._enter_loader()
+                try:
+                    identity = self._identify(loader)
+                except Silenced as silenced:
+                    self._silences.append(silenced.size)
+                    self._log(f"{silenced}: reset, and asked again")
+                else:
+                    self._connected = loader
+                    return identity
 
     def _enter_loader(self) -> Loader:
         if self._adapter.can_reset:
@@ -133,7 +141,8 @@ class Stm32Session:
         if part is None:
             raise WrongBoard(f"product id {product_id:#05x} is none that this driver knows")
         self._look_at_start(loader, part)
-        electronic = signature.read(loader, part)
+        # Once may be noise, and a flash that is taken for smaller than it is refuses its firmware.
+        electronic = signature.read(loader, part, {size for size in self._silences if self._silences.count(size) > 1})
         layout = signature.layout(loader, part, electronic.flash_size)
         self._part, self._sectors = part, layout.sectors(electronic.flash_size)
         return Identity(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from drivers.base import Region
 from drivers.stm32.loader import Loader
 from drivers.stm32.parts import Part, Signature
-from drivers.stm32.protocol import Refused
+from drivers.stm32.protocol import NoAnswer, Refused
 from drivers.stm32.sectors import FLASH_BASE, Layout
 
 _KIB = 1024
@@ -25,14 +26,25 @@ class Electronic:
     flash_size: int
 
 
-def read(loader: Loader, part: Part) -> Electronic:
+class Silenced(Exception):
+    """The boot loader has said nothing more when it was asked for the last word of a flash of `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"no answer from the end of {size} bytes of flash on")
+        self.size = size
+
+
+def read(loader: Loader, part: Part, too_large: Collection[int] = ()) -> Electronic:
     """Ask the chip. Some boot loaders refuse these addresses (L4, G4): then there is no unique id, and the
-    flash ends where it can not be read any more.
+    flash ends where it can not be read any more. `too_large`: sizes that it is known not to have.
+
+    Raises `Silenced` where a boot loader goes down with the bus error instead of refusing.
     """
     memory = {start: _try_read(loader, Region(start, size)) for start, size in _pieces(part.signature)}
     words = [_at(memory, address, 4) for address in part.signature.uid]
     register = _at(memory, part.signature.flash_size, 2)
-    return Electronic(uid(words), flash_size(register, part.largest_flash) if register else _readable(loader, part))
+    size = flash_size(register, part.largest_flash) if register else _readable(loader, part, too_large)
+    return Electronic(uid(words), size)
 
 
 def uid(words: list[bytes]) -> str:
@@ -49,10 +61,16 @@ def flash_size(register: bytes, largest: int) -> int:
     return kib * _KIB if 0 < kib * _KIB <= largest else largest
 
 
-def _readable(loader: Loader, part: Part) -> int:
-    sizes = [kib * _KIB for kib in _SIZES_KIB if kib * _KIB <= part.largest_flash]
-    readable = (size for size in sizes if _try_read(loader, Region(FLASH_BASE + size - _WORD, _WORD)))
-    return next(readable, part.largest_flash)
+def _readable(loader: Loader, part: Part, too_large: Collection[int]) -> int:
+    for size in (kib * _KIB for kib in _SIZES_KIB if kib * _KIB <= part.largest_flash):
+        if size in too_large:
+            continue
+        try:
+            if _try_read(loader, Region(FLASH_BASE + size - _WORD, _WORD)):
+                return size
+        except NoAnswer as error:
+            raise Silenced(size) from error
+    return part.largest_flash
 
 
 def layout(loader: Loader, part: Part, size: int) -> Layout:

@@ -8,6 +8,7 @@ import random
 import subprocess
 import threading
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from drivers.base import (
     WrongBoard,
 )
 from drivers.stm32 import STM32, Stm32Session
+from drivers.stm32 import loader as stm32_loader
 from drivers.stm32.lines import LineName, Stm32Options
 from drivers.virtual.client import Bench
 from drivers.virtual.errors import BenchError
@@ -331,6 +333,50 @@ def test_a_boot_loader_that_is_out_of_step_is_not_taken_for_a_protected_one():
     os.close(slave)
     loader.join()
     os.close(master)
+
+
+def silent_beyond(board: int, flash_end: int) -> None:
+    """An L43x's boot loader that refuses the size register, and goes down where there is no flash until RESET."""
+    with contextlib.suppress(OSError):  # the far end was closed
+        while asked := os.read(board, 64):
+            if asked == b"\x7f":
+                os.write(board, b"\x79")
+            elif asked == b"\x00\xff":
+                os.write(board, b"\x79\x05\x31\x00\x02\x11\x31\x44\x79")
+            elif asked == b"\x02\xfd":
+                os.write(board, b"\x79\x01\x04\x35\x79")
+            elif asked == b"\x11\xee":
+                os.write(board, b"\x79")
+                address = int.from_bytes(os.read(board, 64)[:4], "big")
+                if not BASE <= address < BASE + 0x40000:
+                    os.write(board, b"\x1f")
+                    continue
+                os.write(board, b"\x79")
+                size = os.read(board, 64)[0] + 1
+                if address + size <= flash_end:
+                    os.write(board, b"\x79" + b"\x5a" * size)
+                else:
+                    while os.read(board, 64) != b"\x7f":
+                        pass
+                    os.write(board, b"\x79")
+
+
+def test_a_boot_loader_that_goes_down_beyond_the_end_of_its_flash_is_asked_again_for_less(monkeypatch):
+    monkeypatch.setattr(stm32_loader, "_SETTLED_S", 0.01)
+    board, host = os.openpty()
+    tty.setraw(host)
+    serving = threading.Thread(target=silent_beyond, args=(board, BASE + 0x30000))
+    serving.start()
+    lines: list[str] = []
+    session = STM32.open(Link(os.ttyname(host), 115200, 115200, options=Stm32Options()), lines.append)
+    try:
+        assert session.connect().flash_size == 0x30000
+    finally:
+        session.close()
+        os.close(host)
+        serving.join()
+        os.close(board)
+    assert sum("reset, and asked again" in line for line in lines) == 2  # once may be noise
 
 
 @pytest.mark.parametrize("held", [OLD, b"\xff" * 0x1000], ids=["used", "blank"])
