@@ -115,6 +115,14 @@ def _batch_argument(config: pytest.Config) -> Path | None:
     return batches[0].resolve() if batches else None
 
 
+def unnamed_batches(config: pytest.Config) -> str:
+    """What to say to a session that was given a folder with batches in it, and has found nothing to do; else empty."""
+    folders = [config.invocation_params.dir / argument for argument in config.args]
+    if find_run(config) or not any(path.suffix in _YAML for folder in folders for path in folder.glob("*.*")):
+        return ""
+    return "a batch is a file that is named on the command line: pytest FOLDER/BATCH.yaml"
+
+
 def _site_file(config: pytest.Config) -> Path | None:
     chosen = config.getoption("site_config")
     if chosen:

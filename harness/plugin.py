@@ -68,6 +68,11 @@ def pytest_collection(session: pytest.Session) -> None:
         session.config.pluginmanager.register(Holding(), "batch-flash-holding")
 
 
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and (hint := batchrun.unnamed_batches(config)):
+        terminalreporter.write_line(hint, yellow=True)
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
     run = find_run(parent.config)
     if run is None or file_path.resolve() != run.batch_file:

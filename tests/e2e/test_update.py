@@ -83,6 +83,13 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Project):
     assert not (project.path / ".bench").exists()
 
 
+def test_a_folder_of_batches_updates_nothing_and_pytest_says_why(project: Project):
+    project.write_batch(boards=FEW)
+    result = project.run(".")
+    assert result.returncode == 5
+    assert "a batch is a file that is named on the command line" in result.output
+
+
 def test_mistakes_are_told_all_at_once_without_a_traceback_and_nothing_is_touched(project: Project):
     batch = project.batch(boards=FEW)
     batch["firmwarefile"] = "x.bin"
