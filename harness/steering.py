@@ -67,11 +67,11 @@ class Steering:
             self._halt_asked = self._halt_asked or self._log.fault
         found = [device for device_id in chosen if (device := self._state.device(device_id))]
         collected = frozenset(device_ids)
-        ended = sorted(
-            (d for d in found if d.certain_outcome), key=lambda d: d.ended or 0.0
-        )  # the canary looks in order
+        self.left_out = tuple(d.device_id for d in found if d.device_id not in collected and not d.certain_outcome)
+        # An emergency that nobody takes up now is the failure that it was, or gates would pass without it.
+        ended = [d for d in found if d.certain_outcome or (_is_emergency(d) and d.device_id in self.left_out)]
+        ended.sort(key=lambda d: d.ended or 0.0)  # the canary looks in order
         done = {device.device_id: _result_before(device, collected) for device in ended}
-        self.left_out = tuple(d.device_id for d in found if d.device_id not in collected and d.device_id not in done)
         excluded = {**self._excluded, **dict.fromkeys(self.left_out, "not chosen when the run was resumed")}
         self._rollout = Rollout(
             self._run.plan.rollout,
@@ -181,6 +181,10 @@ class Steering:
         state = self._rollout.state()
         self._told = _gist(state)
         self._log.tell(Kind.ROLLOUT, state=state.model_dump(mode="json"))
+
+
+def _is_emergency(device: DeviceRecord) -> bool:
+    return device.outcome is Outcome.EMERGENCY
 
 
 def _result_before(device: DeviceRecord, collected: frozenset[str]) -> Result:

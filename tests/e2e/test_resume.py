@@ -118,6 +118,19 @@ def test_a_resumed_run_does_what_it_was_begun_with_whatever_the_batch_file_says_
     assert result.outcomes() == dict.fromkeys(BOARDS, "updated")
 
 
+def test_an_emergency_that_is_left_out_stays_a_failure_to_the_gates(project: Project):
+    project.write_batch(
+        boards=BOARDS[:3],
+        faults={BOARDS[2]: [{"fault": "panics", "versions": ["1.2.0"]}]},
+        rollback_settings={"rollback_on_failure": False},
+        quality_gates={"min_success_rate": 50},
+    )
+    assert project.run("fleet.yaml", "-n", "3").outcomes()[BOARDS[2]] == "emergency"
+    result = resume(project, "-k", BOARDS[0])
+    assert result.returncode == 1, result.output
+    assert "min_success_rate: 66.67 %, at least 50 % wanted (2 of 3 devices, 1 failed)" in result.output
+
+
 def test_a_run_that_is_done_has_nothing_left_to_do(project: Project):
     project.write_batch(boards=BOARDS[:2])
     assert project.run("fleet.yaml", "-n", "2").returncode == 0
