@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from drivers.net import SCHEME
 from harness.journal import Event, Kind, read
 from harness.record import DeviceRecord, Outcome, RunNote, RunRecord, fold, settle
 from harness.rollout.state import RolloutState
@@ -55,7 +56,7 @@ def _folded(facts: RunFacts, event: Event) -> RunFacts:
 
 def blank(plan: DevicePlan) -> DeviceRecord:
     """The record of a device that nothing has happened to."""
-    return DeviceRecord(plan.device_id, plan.device_type, plan.port, plan.version)
+    return DeviceRecord(plan.device_id, plan.device_type, plan.place.removeprefix(f"{SCHEME}://"), plan.version)
 
 
 def device_record(folder: RunFolder, plan: DevicePlan) -> DeviceRecord:

@@ -12,12 +12,13 @@ from harness.journal import Event, Journal, Kind, is_being_written
 from harness.record import Outcome, RunNote
 from harness.rollout.state import RolloutState, WaveState, WaveStatus
 from harness.run_log import RunLog
-from harness.run_reader import RunFacts, fold_run, run_facts, run_record
+from harness.run_reader import RunFacts, blank, fold_run, run_facts, run_record
 from harness.runs import RunFolder
 from harness.snapshot import Plan
 from tests.harness.builders import Story, updated
 from tests.harness.full_disk import files_end_at
 from tests.harness.lab import Lab
+from tests.harness.procedure_bench import plan as device_plan
 
 TWO = """\
 name: Two
@@ -149,3 +150,15 @@ def test_a_torn_last_line_is_passed_over(folder: RunFolder):
     log.tell(Kind.NOTE, text="two", loud=False)
     log.close()
     assert [note.text for note in run_facts(folder).notes] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [
+        ({"port": "net://sensor:80"}, "sensor:80"),
+        ({"port": "rfc2217://rack:4000"}, "rfc2217://rack:4000"),
+        ({"port": "", "mount_point": "/media/RPI-RP2"}, "/media/RPI-RP2"),
+    ],
+)
+def test_a_board_is_shown_at_the_place_that_the_batch_names(where: dict[str, str], shown: str):
+    assert blank(device_plan(**where)).port == shown
