@@ -368,6 +368,7 @@ class Controller:
         self._write_reports(session, record)
         self._log.close()
         self._stop_bench()
+        self._count_each_board_once(record)
         self._leave_failures_to_our_summary()
         if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:  # after which pytest itself sums nothing up
             self.pytest_terminal_summary(self._config.pluginmanager.getplugin("terminalreporter"))
@@ -410,6 +411,13 @@ class Controller:
         reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
         reports = [report for kind in ("failed", "error") for report in reporter.stats.get(kind, [])]
         return any(device_id_of(report.nodeid) is None for report in reports)
+
+    def _count_each_board_once(self, record: RunRecord) -> None:
+        """In pytest's last line: one that was taken back is not among those that passed, although its update did."""
+        reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
+        restoring = {device.device_id for device in record.devices if device.restoring}
+        if passed := reporter.stats.get("passed"):
+            passed[:] = [report for report in passed if device_id_of(report.nodeid) not in restoring]
 
     def _leave_failures_to_our_summary(self) -> None:
         """It tells each failed device's story; pytest's own sections are for what else went wrong (a conftest, say)."""

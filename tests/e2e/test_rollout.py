@@ -67,6 +67,9 @@ def check_outcomes(result: Result) -> None:
     for board in not_run(result):
         assert "wave 3 failed: success_threshold" in result.device(board)["reason"]
 
+    last = re.findall(r"(\d+) (?:passed|failed|restored|skipped)", result.output.splitlines()[-1])
+    assert sum(map(int, last)) == len(FORTY), "pytest counts each board once"
+
 
 def begun(result: Result) -> list[str]:
     return [board for board in FORTY if read(result.folder.journal(board))]
