@@ -17,6 +17,7 @@ from tests.harness.test_cli_bench import bench
 from tests.harness.test_cli_check import COMMAND, run
 
 MAC = "24:6f:28:00:00:01"
+PROBE = ("--probe", "--timeout", "40")  # seconds: an answer takes 3 s on an idle machine
 BATCH = f"""
 name: Bench
 device_type: esp32
@@ -60,7 +61,7 @@ def test_json_has_the_shape_of_the_service(rig):
 
 def test_probed_boards_are_pasted_into_a_batch_which_check_accepts(rig):
     lab, urls = rig
-    done = run(lab.folder, "discover", "--no-network", "--probe", "--yaml")
+    done = run(lab.folder, "discover", "--no-network", *PROBE, "--yaml")
     assert (done.returncode, done.stderr) == (0, "")
     assert f'port: "{urls["RIG_7"]}"' in done.stdout
     assert f'expected: {{mac: "{MAC}"}}' in done.stdout
@@ -73,7 +74,7 @@ def test_probed_boards_are_pasted_into_a_batch_which_check_accepts(rig):
 def test_a_board_that_runs_have_worked_on_is_called_what_they_called_it(rig):
     lab, _urls = rig
     Ledger(lab.folder / "runs/ledger.sqlite").record(run_of([updated(lab.folder / "journals").record()]))
-    devices = discovered(lab.folder, "--probe")
+    devices = discovered(lab.folder, *PROBE)
     assert set(devices) >= {"ESP32_001", "RIG_8"}
     assert (devices["ESP32_001"]["serial"], devices["ESP32_001"]["identity"]["flash_size"]) == (MAC, 4 << 20)
 
