@@ -409,3 +409,11 @@ class KnowsChips(Protocol):
 
         Raises `DeviceError` for a chip that no board of the family has.
         """
+
+
+@runtime_checkable
+class JudgesImages(Protocol):
+    """What a driver may offer besides: an image says on which boards of its chip it runs."""
+
+    def refusal(self, image: Segment, identity: Identity) -> str:
+        """Why the board that identified itself so would not start the image, in words; empty where nothing says so."""

@@ -1,10 +1,10 @@
-"""Whether the board on the port is the one that the batch means. Pure."""
+"""Whether the board on the port is the one that the batch means, and one that its images are for. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from drivers.base import Driver, Identity, WrongBoard
+from drivers.base import BadImage, Driver, Identity, JudgesImages, Segment, WrongBoard
 from harness.snapshot import DevicePlan
 
 
@@ -13,6 +13,13 @@ def check(plan: DevicePlan, driver: Driver, identity: Identity, before: Identity
     differences = list(_differences(plan, driver, identity, before))
     if differences:
         raise WrongBoard(f"not the board that the batch means: {'; '.join(differences)}")
+
+
+def check_images(images: Sequence[Segment], driver: Driver, identity: Identity) -> None:
+    """Raise `BadImage` where the board would not start one of them, although it is of the right chip."""
+    refusals = [driver.refusal(image, identity) for image in images] if isinstance(driver, JudgesImages) else []
+    if any(refusals):
+        raise BadImage("; ".join(filter(None, refusals)))
 
 
 def _differences(plan: DevicePlan, driver: Driver, identity: Identity, before: Identity | None) -> Iterator[str]:

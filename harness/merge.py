@@ -244,6 +244,8 @@ class Merger:
             read_timeout_s=self.site.performance.read_timeout,
             previous=previous,
             virtual=self._twin(index, chip, images) if virtual else None,
+            check_compatibility=self._set("firmware_validation", "validate_before_flash")
+            and self._set("firmware_validation", "check_compatibility"),
         )
 
     def chip(self, index: int) -> str:

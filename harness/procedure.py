@@ -150,6 +150,8 @@ class Procedure:
             before = self._device.identity
             self._device.identified(found)
             identity.check(self._plan, self._device.driver, found, before)
+            if self._plan.check_compatibility:
+                identity.check_images(self._device.images, self._device.driver, found)
             if not self._device.touched:
                 self._device.tell_version("before", self._session.installed_version(self._plan.main_image.address))
             notes.detail = " ".join(filter(None, (found.chip, found.revision, found.serial)))

@@ -93,6 +93,8 @@ class DevicePlan(_Frozen):
     read_timeout_s: float = 60.0
     previous: PlannedImage | None = None
     virtual: BoardSpec | None = None
+    check_compatibility: bool = True
+    """Images that the board would not start are refused."""
     left_by: str = ""
     """The run that has left the board half-written: its backup stands for what the board had."""
 

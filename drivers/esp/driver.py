@@ -316,6 +316,9 @@ class EspDriver:
         esp_image.check_place(segment, self.device_type, self.defaults.flash_address)
         return esp_image.inspect(segment, self.device_type)
 
+    def refusal(self, image: Segment, identity: Identity) -> str:
+        return esp_image.refusal(image, identity.chip, identity.revision)
+
     def matches(self, wanted: str, identity: Identity) -> bool:
         return wanted.lower().replace("-", "") == identity.chip
 

@@ -1,7 +1,7 @@
 """What an Espressif image says of itself, and whether a chip's boot loader would take it.
 
-Formats: ESP-IDF "App Image Format" (header, segments, checksum, appended SHA-256, `esp_app_desc_t`); the file is
-parsed by esptool's own `bin_image`.
+Formats: ESP-IDF "App Image Format" (`esp_image_header_t`, segments, checksum, appended SHA-256,
+`esp_app_desc_t`); the file is parsed by esptool's own `bin_image`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ IMAGE_MAGICS = frozenset({0xE9, 0xEA})  # ESP_IMAGE_HEADER_MAGIC; the ESP8266's 
 _NVS_STATE = b"\xff\xff\xff"  # behind the first byte: an NVS page begins with its state, 0xFFFFFFFE and the like
 _DESCRIPTION_MAGIC = struct.pack("<I", 0xABCD5432)  # esp_app_desc_t.magic_word
 _DESCRIPTION_SIZE = 256  # magic, secure_version, 8 reserved, version[32], project_name[32], …
+_REVISIONS_AT, _REVISIONS = 14, struct.Struct("<BHH")  # esp_image_header_t: min_chip_rev, min_ and max_chip_rev_full
+_NO_LIMIT = 0xFFFF
 _VERSION_OFFSET, _PROJECT_OFFSET, _TEXT_SIZE = 16, 48, 32
 
 
@@ -40,6 +42,31 @@ def inspect(segment: Segment, chip: str) -> ImageFacts:
         return ImageFacts(chip=chip)
     version, project = description
     return ImageFacts(chip=chip, project=project, version=version)
+
+
+def refusal(segment: Segment, chip: str, revision: str) -> str:
+    """Why a chip of this revision ("v3.1") would not start the image, as esptool judges it; empty where it would.
+
+    Also empty for what is no image, and for a chip without revisions (the ESP8266). An image from before ESP-IDF 4.4.3
+    has a lowest revision only: of the C3 the minor number, of the others the major one.
+    """
+    if not revision or not is_image(segment.data) or len(segment.data) < _REVISIONS_AT + _REVISIONS.size:
+        return ""
+    major, minor = (int(number) for number in revision.removeprefix("v").split("."))
+    old_lowest, lowest, highest = _REVISIONS.unpack_from(segment.data, _REVISIONS_AT)
+    if highest == 0 or (highest == _NO_LIMIT and lowest == 0):
+        found = minor if chip == "esp32c3" else major
+        needed = f"{old_lowest} or higher" if found < old_lowest else ""
+    elif highest == _NO_LIMIT:
+        needed = f"{_revision(lowest)} or higher" if 100 * major + minor < lowest else ""
+    else:
+        fits = lowest <= 100 * major + minor <= highest
+        needed = "" if fits else f"from {_revision(lowest)} to {_revision(highest)}"
+    return f"{_name(segment)} needs a chip of revision {needed}, this one is {revision}" if needed else ""
+
+
+def _revision(number: int) -> str:
+    return f"v{number // 100}.{number % 100}"
 
 
 def check_place(segment: Segment, chip: str, app_address: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from drivers.base import (
     BadImage,
     ConnectionLost,
     DeviceError,
+    Identity,
     Link,
     PhaseTimeout,
     PortUnavailable,
@@ -30,6 +32,7 @@ from drivers.esp.log import esptool
 from drivers.virtual.client import Bench
 from drivers.virtual.spec import BenchSpec, BitErrors, BoardSpec, LineDrop, SilentLine, WrongMd5
 from harness.deadline import limit
+from tests.harness.esp_images import app_image
 
 CHIPS = ("esp32", "esp32s3", "esp32c3", "esp8266")
 MAC = "24:0a:c4:12:34:56"
@@ -295,6 +298,30 @@ def test_settings_of_the_folder_that_a_run_starts_in_change_nothing(tmp_path: Pa
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert float(done.stdout) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("chip", "revision", "header", "said"),
+    [
+        ("esp32", "v3.1", (0, 0, 0xFFFF), ""),
+        ("esp32", "v1.0", (3, 300, 399), "app.bin needs a chip of revision from v3.0 to v3.99, this one is v1.0"),
+        ("esp32", "v3.1", (3, 300, 399), ""),
+        ("esp32", "v1.1", (0, 300, 0xFFFF), "app.bin needs a chip of revision v3.0 or higher, this one is v1.1"),
+        ("esp32p4", "v3.0", (0, 0, 199), "app.bin needs a chip of revision from v0.0 to v1.99, this one is v3.0"),
+        ("esp32", "v1.1", (3, 0, 0), "app.bin needs a chip of revision 3 or higher, this one is v1.1"),
+        ("esp32c3", "v0.4", (3, 0, 0xFFFF), ""),
+        ("esp32c3", "v0.2", (3, 0, 0xFFFF), "app.bin needs a chip of revision 3 or higher, this one is v0.2"),
+        ("esp8266", "", (9, 900, 901), ""),
+    ],
+)
+def test_an_image_for_other_revisions_of_the_chip_is_refused(chip, revision, header, said):
+    """esptool does so at the boot loader's address only: an application would be written, and not be started."""
+    image = bytearray(app_image(chip))
+    image[14:19] = struct.pack("<BHH", *header)
+    identity = Identity(chip, revision, MAC, 4 << 20)
+    assert drivers.load_driver(chip).refusal(Segment(0x10000, bytes(image), "app.bin"), identity) == said
+    assert drivers.load_driver(chip).refusal(Segment(0x10000, bytes(image[:18]), "app.bin"), identity) == ""
+    assert drivers.load_driver(chip).refusal(Segment(0x8000, b"\xaa\x50" * 16, "table.bin"), identity) == ""
 
 
 def test_protected_chips_are_refused_before_anything_is_uploaded():

@@ -18,6 +18,7 @@ from drivers.base import (
     ConnectionLost,
     FlashFailed,
     Identity,
+    Segment,
     VerificationFailed,
     WrongBoard,
 )
@@ -83,6 +84,23 @@ def test_the_wrong_board_is_never_written(bench: Bench, identity: Identity, said
     assert said in ending.error.message
     assert bytes(bench.board.flash) == bench.old_flash
     assert bench.board.operations.count("connect") == 1
+
+
+class Picky(MemoryDriver):
+    """Its images are for boards of a later revision."""
+
+    def refusal(self, image: Segment, identity: Identity) -> str:
+        return f"{image.name} needs v2.0, this one is {identity.revision}"
+
+
+def test_an_image_that_this_very_board_would_not_start_is_not_written_unless_that_is_wanted(tmp_path: Path):
+    bench = Bench(tmp_path, Picky(MemoryBoard()))
+    ending = bench.run()
+    assert (ending.outcome, ending.error.kind) == (Outcome.UNTOUCHED, "BadImage")
+    assert ending.error.message == "app.bin needs v2.0, this one is v1.0"
+    assert bench.board.operations.count("connect") == 1
+    assert bytes(bench.board.flash) == bench.old_flash
+    assert bench.run(plan(check_compatibility=False)).outcome is Outcome.UPDATED
 
 
 def test_a_board_that_is_swapped_between_two_attempts_is_not_written(bench: Bench):
