@@ -13,6 +13,7 @@ _OTHER_STARTED = (
     "Other firmware than what was written has started. Where a board has several slots for it (OTA), its boot loader "
     "starts the one that its data name: write those data with the batch's `images`, too; or the version is wrong there."
 )
+_GONE_BACK = "The board runs what it had, or the batch's version is not the one that the new firmware tells."
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def watch(console: Console, driver: Driver, wanted: Wanted) -> str | None:
 def _prove(console: Console, driver: Driver, wanted: Wanted) -> None:
     why = refusal(console.text, driver, wanted)
     if why:
-        raise BootFailed(why, advice=_OTHER_STARTED if _other_version(console.text, driver, wanted) else None)
+        other = _GONE_BACK if driver.capabilities.has_slots else _OTHER_STARTED
+        raise BootFailed(why, advice=other if _other_version(console.text, driver, wanted) else None)
     absent = missing(console.text, driver, wanted)
     if absent:
         said = "it printed nothing" if not console.text.strip() else f"its last line: {_last_line(console.text)}"

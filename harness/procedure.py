@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from drivers.base import BootFailed, DeviceError, Segment, Session, VerificationFailed
+from drivers.base import BootFailed, DeviceError, Interface, Segment, Session, VerificationFailed
 from harness import boot, identity, retry
 from harness.config import LogLevel
 from harness.console import Console
@@ -25,6 +25,7 @@ from harness.recovery import Way, why_restored
 from harness.safekeeping import NothingToRestore, Safekeeper
 from harness.store import Backup, Store, StoreError, in_words, restored_in_words, seen_in_words
 
+_BY_WIRE = "If it does not come back to the network, reach it by its serial line."
 _RESET_LIMIT_S = 15.0  # for a last reset on the way out; nothing depends on it
 
 
@@ -91,7 +92,7 @@ class Procedure:
         except BaseException as error:  # noqa: BLE001  (as in `run`)
             record = error_record(as_device_error(error), self._phase)
             if self._phase is not Phase.LOCK:
-                return Ending(Outcome.EMERGENCY, record, f"the rollback failed: {record.message}")
+                return self._emergency(record, f"the rollback failed: {record.message}")
             return Ending(Outcome.UPDATED, record, f"not restored: {record.message}")
 
     def _take_back(self, backup: Backup) -> Ending:
@@ -273,16 +274,21 @@ class Procedure:
             self._start_application()
             return Ending(Outcome.UNTOUCHED, record)
         if not self._tools.lock.is_held:
-            return Ending(Outcome.EMERGENCY, record, "half-written earlier, and its port could not be had now")
+            return self._emergency(record, "half-written earlier, and its port could not be had now")
         if not self._plan.rollback:
-            return Ending(Outcome.EMERGENCY, record, "written but not good, and rollback_on_failure is off")
+            return self._emergency(record, "written but not good, and rollback_on_failure is off")
         if self._backup is None:
-            return Ending(Outcome.EMERGENCY, record, "written but not good, and there is no backup to restore")
+            return self._emergency(record, "written but not good, and there is no backup to restore")
         try:
             reason = self._roll_back(self._backup)
         except BaseException as fault:  # noqa: BLE001  (as in `run`: nothing may hide that this board is on neither firmware)
-            return Ending(Outcome.EMERGENCY, record, f"the rollback failed: {as_device_error(fault).message}")
+            return self._emergency(record, f"the rollback failed: {as_device_error(fault).message}")
         return Ending(Outcome.ROLLED_BACK, record, reason)
+
+    def _emergency(self, record: ErrorRecord, reason: str) -> Ending:
+        if self._device.driver.interface is Interface.NETWORK:
+            record = replace(record, advice=f"{record.advice} {_BY_WIRE}")
+        return Ending(Outcome.EMERGENCY, record, reason)
 
     def _start_application(self) -> None:
         """Nothing was written: leave the board running what it has, if it can be reached at all.

@@ -17,7 +17,6 @@ from pydantic import Field, SecretStr
 
 from drivers.base import (
     Capabilities,
-    ConnectionLost,
     DeviceError,
     Link,
     Log,
@@ -28,7 +27,7 @@ from drivers.base import (
 )
 from drivers.ota import esphome_protocol as protocol
 from drivers.ota.driver import UpdateDriver
-from drivers.ota.errors import AccessDenied
+from drivers.ota.errors import AccessDenied, LinkLost
 from drivers.ota.esphome_protocol import Answer, Features
 from drivers.ota.session import START_S, StatusOptions, UpdateSession
 from drivers.secrets import Secret
@@ -89,7 +88,7 @@ class Peer:
         while len(data) < size:
             more = self._connection.recv(size - len(data))
             if not more:
-                raise ConnectionLost("the board has closed the connection")
+                raise LinkLost("the board has closed the connection")
             data += more
         return data
 

@@ -18,6 +18,7 @@ from drivers.base import (
     ConnectionLost,
     FlashFailed,
     Identity,
+    Interface,
     Segment,
     VerificationFailed,
     WrongBoard,
@@ -101,6 +102,14 @@ def test_an_image_that_this_very_board_would_not_start_is_not_written_unless_tha
     assert bench.board.operations.count("connect") == 1
     assert bytes(bench.board.flash) == bench.old_flash
     assert bench.run(plan(check_compatibility=False)).outcome is Outcome.UPDATED
+
+
+def test_a_board_on_the_network_that_ends_as_an_emergency_is_to_be_reached_by_its_serial_line(tmp_path: Path):
+    bench = Bench(tmp_path, MemoryDriver(MemoryBoard(), interface=Interface.NETWORK))
+    bench.board.fail = FailAt("write", 1, times=1000)
+    ending = bench.run()
+    assert ending.outcome is Outcome.EMERGENCY
+    assert ending.error.advice.endswith("reach it by its serial line.")
 
 
 def test_a_board_that_is_swapped_between_two_attempts_is_not_written(bench: Bench):
