@@ -44,7 +44,7 @@ class Part:
         """As it is on a board whose boot loader has this rate. An ATmega328P's with 57600 baud is ATmegaBOOT, whichever
         board it is on: 2 KiB, of which an Uno's firmware would overwrite the first three quarters.
         """
-        if self.chip == _ATMEGA328P.chip and baud == _ATMEGABOOT_BAUD:
+        if self.chip in (_ATMEGA328P.chip, _ATMEGA328.chip) and baud == _ATMEGABOOT_BAUD:
             return replace(self, boot_size=max(self.boot_size, _ATMEGABOOT_SIZE))
         return self
 
@@ -53,6 +53,7 @@ _SIZES_328P = _SIZES_32U4 = (512, 1024, 2048, 4096)
 _SIZES_168 = (512, 1024, 2048)  # and 256, which no boot loader of Arduino's is as small as
 _SIZES_2560 = (1024, 2048, 4096, 8192)
 _ATMEGA328P = Part("atmega328p", "m328p", "1e950f", 0x8000, 128, 512, _SIZES_328P, Programmer.ARDUINO)
+_ATMEGA328 = replace(_ATMEGA328P, chip="atmega328", avrdude_id="m328", signature="1e9514")
 _ATMEGA168 = Part("atmega168", "m168", "1e9406", 0x4000, 128, 2048, _SIZES_168, Programmer.ARDUINO)
 # stk500boot.c: APP_END is FLASHEND - 2 * BOOTSIZE + 1, one boot section too early; so it is in the binary.
 _ATMEGA2560 = Part(
@@ -60,14 +61,15 @@ _ATMEGA2560 = Part(
 )
 _ATMEGA32U4 = Part("atmega32u4", "m32u4", "1e9587", 0x8000, 128, 4096, _SIZES_32U4, Programmer.AVR109)
 
-PARTS = (_ATMEGA328P, _ATMEGA168, _ATMEGA2560, _ATMEGA32U4)
+PARTS = (_ATMEGA328P, _ATMEGA328, _ATMEGA168, _ATMEGA2560, _ATMEGA32U4)
 
 # By the name that `boards.txt` or avrdude has for it, normalised. The Nano's and the Pro Mini's fuses give their boot
 # section 2 KiB, whichever boot loader is in it, the Mini's 4 KiB.
 _NAMES: dict[str, Part] = {
-    **dict.fromkeys(("", "arduino", "uno", "atmega328p", "atmega328", "m328p", "328p"), _ATMEGA328P),
+    **dict.fromkeys(("", "arduino", "uno", "atmega328p", "m328p", "328p"), _ATMEGA328P),
     **{n: replace(_ATMEGA328P, boot_size=2048) for n in ("nano", "promini", "pro", "diecimila", "duemilanove", "fio")},
     "mini": replace(_ATMEGA328P, boot_size=4096),
+    **dict.fromkeys(("atmega328", "m328", "328"), _ATMEGA328),
     **dict.fromkeys(("atmega168", "m168"), _ATMEGA168),
     **dict.fromkeys(("mega", "mega2560", "atmega2560", "m2560", "2560"), _ATMEGA2560),
     **dict.fromkeys(("leonardo", "micro", "atmega32u4", "m32u4", "32u4"), _ATMEGA32U4),

@@ -50,6 +50,7 @@ _BUILT_IN: Mapping[str, str] = {
     "nano": "drivers.virtual.avr.station:station",
     "promini": "drivers.virtual.avr.station:station",
     "atmega328p": "drivers.virtual.avr.station:station",
+    "atmega328": "drivers.virtual.avr.station:station",
     "atmega168": "drivers.virtual.avr.station:station",
     "mega": "drivers.virtual.avr.station:station",
     "mega2560": "drivers.virtual.avr.station:station",

@@ -339,6 +339,19 @@ def test_another_chip_is_never_written(lab: Lab, other: str):
         session.write([Segment(0, NEW)], ignore)
 
 
+def test_a_328_without_the_p_is_a_part_of_its_own(lab: Lab):
+    lab.bench.set_faults("uno8", [WrongChip(fault="wrong-chip", chip="atmega328")])
+    with pytest.raises(WrongBoard, match=r"1e9514 \(atmega328\), that of an atmega328p is 1e950f"):
+        lab.session("uno8", "uno").connect()
+    session = lab.session("uno8", "ATmega328")
+    identity = session.connect()
+    assert (identity.chip, identity.writable.end) == ("atmega328", 0x7E00)
+    assert ARDUINO.matches("m328", identity)
+    assert not ARDUINO.matches("uno", identity)
+    session.write([Segment(0, NEW)], ignore)
+    assert session.holds(Segment(0, NEW))
+
+
 def test_a_mega_on_the_port_of_an_uno_is_not_written(lab: Lab):
     """It speaks another protocol: nobody answers."""
     before = lab.flash("mega")

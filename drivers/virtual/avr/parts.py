@@ -42,6 +42,7 @@ class Part:
 
 _OPTIBOOT = Loader.OPTIBOOT_4
 UNO = Part("atmega328p", b"\x1e\x95\x0f", 0x8000, 128, 0x7E00, 1024, _OPTIBOOT, b"\xff\xde\x05")
+ATMEGA328 = replace(UNO, name="atmega328", signature=b"\x1e\x95\x14")
 NANO = replace(UNO, boot_start=0x7800, fuses=b"\xff\xda\x05")
 ATMEGA168 = Part("atmega168", b"\x1e\x94\x06", 0x4000, 128, 0x3E00, 512, _OPTIBOOT, b"\xff\xdd\xfc")
 LEONARDO = Part("atmega32u4", b"\x1e\x95\x87", 0x8000, 128, 0x7000, 1024, Loader.CATERINA, b"\xff\xd8\xcb", 0x2F)
@@ -54,6 +55,7 @@ PARTS: dict[str, Part] = {
     "arduino": UNO,
     "uno": UNO,
     "atmega328p": UNO,
+    "atmega328": ATMEGA328,
     "nano": NANO,
     "promini": NANO,
     "atmega168": ATMEGA168,
