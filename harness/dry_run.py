@@ -1,14 +1,20 @@
-"""`--dry-run`: what would be done to each chosen device, in words, from the same plan and the same items."""
+"""`--dry-run`: what would be done to each chosen device, and when, in words, from the same plan and the same items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from drivers import load_driver
 from drivers.base import Capabilities
+from harness import history
+from harness.ledger import LedgerError
+from harness.rollout.policy import RolloutPolicy
+from harness.rollout.state import GateState
+from harness.rollout.waves import Rollout
+from harness.rollout.wording import limit_words
 from harness.safekeeping import can_not_be_taken_back
 from harness.snapshot import DevicePlan, Plan
 from harness.store import Store
@@ -26,16 +32,41 @@ class DryRun:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
         store = Store(self._plan.store_dir)
-        for item in session.items:
-            device = _device_of(item)
-            for line in describe(device, store) if device else ():
+        devices = [device for item in session.items if (device := _device_of(item))]
+        left_out = self._quarantined()
+        for line in rollout(self._plan.rollout, [device.device_id for device in devices], left_out):
+            reporter.write_line(line)
+        for device in devices:
+            for line in describe(device, store) if device.device_id not in left_out else ():
                 reporter.write_line(line)
         return True
+
+    def _quarantined(self) -> Mapping[str, str]:
+        try:
+            return history.quarantined(self._plan, create=False)
+        except LedgerError:  # there is none before the first run
+            return {}
 
 
 def _device_of(item: pytest.Item) -> DevicePlan | None:
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("device_plan") if callspec else None
+
+
+def rollout(policy: RolloutPolicy, device_ids: Sequence[str], left_out: Mapping[str, str]) -> Iterator[str]:
+    """The waves with their devices, a line each, and what the gates ask. `left_out`: not to be run, with the reason."""
+    yield from (f"{device_id}: {left_out[device_id]}" for device_id in device_ids if device_id in left_out)
+    state = Rollout(policy, device_ids, excluded=left_out).state()
+    for wave in state.waves:
+        yield f"wave {wave.number} of {len(state.waves)}: {', '.join(wave.devices)}"
+    if state.waves and (gates := state.waves[0].gates):
+        yield f"gates of each wave: {_gates(gates)}"
+    if len(state.waves) > 1 and state.gates:
+        yield f"gates of the whole batch: {_gates(state.gates)}"
+
+
+def _gates(gates: Sequence[GateState]) -> str:
+    return "; ".join(f"{gate.name}: {limit_words(gate)}" for gate in gates)
 
 
 def describe(device: DevicePlan, store: Store) -> Iterator[str]:

@@ -12,10 +12,15 @@ from harness.snapshot import Plan
 
 def enter(plan: Plan, run: RunRecord) -> dict[str, str]:
     """Record a run that begins, before anything is touched; why devices are not to be run. Raises `LedgerError`."""
-    ledger = Ledger(plan.ledger)
-    ledger.record(run)
+    Ledger(plan.ledger).record(run)
+    return quarantined(plan)
+
+
+def quarantined(plan: Plan, *, create: bool = True) -> dict[str, str]:
+    """Why devices are not to be run. Raises `LedgerError`, with `create=False` also where there is no ledger yet."""
     if plan.rehearsal:  # virtual twins: what is wrong with the real boards is none of theirs
         return {}
+    ledger = Ledger(plan.ledger, create=create)
     return {device_id: _why(entry.device_id, entry.reason) for device_id, entry in ledger.quarantined().items()}
 
 

@@ -71,12 +71,15 @@ def test_only_the_chosen_device_is_updated_and_lf_takes_the_failed_one(project: 
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Project):
-    project.write_batch(boards=FEW)
+    gates = {"min_success_rate": 80}
+    project.write_batch(boards=["ESP32_001", *FEW[1:], "ESP32_002"], strategy="gradual", waves=[1], quality_gates=gates)
     result = project.run("fleet.yaml", "--dry-run", "-n", "8", "-k", "ESP32")
     assert result.returncode in (0, 5), result.output
     assert "ESP32_001 (esp32) on a virtual board" in result.output
     assert "demo-esp32-1.2.0.bin" in result.output
     assert "at 0x10000" in result.output
+    assert "wave 1 of 2: ESP32_001\nwave 2 of 2: ESP32_002\n" in result.output
+    assert "gates of each wave: success_threshold: at least 90 % wanted; min_success_rate: at least 80" in result.output
     assert "ESP8266_001" not in result.output
     assert project.run("fleet.yaml", "--fixtures").returncode == 0
     assert not (project.path / "runs").exists(), "what only shows something touches nothing"
