@@ -103,11 +103,12 @@ class UpdateSession(ABC):
         patience_s = 0.0 if self._written is Written.NOTHING else self._link.connect_timeout_s
         deadline = time.monotonic() + patience_s
         while True:
+            begun = time.monotonic()  # a board that goes down with a request leaves it open for all of that time
             try:
                 self._probe()
                 return self._identity(self._read_status())
             except (NetworkFailed, ConnectionLost, PhaseTimeout, OSError):
-                if time.monotonic() >= deadline:
+                if begun >= deadline:
                     raise
             time.sleep(_POLL_S)
 
