@@ -58,7 +58,7 @@ def limit(seconds: float, what: str) -> Iterator[None]:
     """
     over = _what_is_over()
     if over is not None:  # blocks that end at once, one after the other, give the alarm no moment
-        raise LimitReached(over)
+        raise _reached(over)
     mine = _Limit(time.monotonic() + seconds, what, seconds)
     _limits.append(mine)
     previous = signal.signal(signal.SIGALRM, _on_alarm)
@@ -96,12 +96,18 @@ def _what_is_over() -> _Limit | None:
     return nearest if nearest is not None and nearest.at <= time.monotonic() else None
 
 
+def _reached(over: _Limit) -> LimitReached:
+    """What is done on its way up (a phase's end in the journal) is not cut short by the same limit at once."""
+    over.at = time.monotonic() + _REPEAT_S
+    return LimitReached(over)
+
+
 def _on_alarm(_signal: int, frame: FrameType | None) -> None:
     over = _what_is_over()
     if over is None:
         return
     if frame is None or not _comes_or_goes(frame):
-        raise LimitReached(over)
+        raise _reached(over)
     signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _REPEAT_S)
 
 
