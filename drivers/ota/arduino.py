@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pydantic import Field, SecretStr
 
 from drivers.base import (
-    Capabilities,
     ConnectionLost,
     Link,
     Log,
@@ -37,7 +36,7 @@ from drivers.ota.arduino_protocol import (
 )
 from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import AccessDenied, LinkLost, quoted, refusal
-from drivers.ota.session import START_S, USUAL_SLOT, StatusOptions, UpdateSession, Written
+from drivers.ota.session import START_S, UPDATED_BY_NETWORK, USUAL_SLOT, StatusOptions, UpdateSession, Written
 from drivers.secrets import Secret
 
 _CHUNK = 1024  # bytes, as espota.py sends; the board says how many it took, and only then come the next
@@ -291,15 +290,6 @@ class ArduinoSession(UpdateSession):
         return bool(self._password.get_secret_value())
 
 
-_CAPABILITIES = Capabilities(
-    can_read_back=False,
-    can_hash=False,
-    can_reset=False,
-    has_slots=True,
-    can_revert=False,
-    can_verify=True,
-    has_console=False,
-)
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.
 _DEFAULTS = TypeDefaults(
@@ -312,4 +302,4 @@ def _open(link: Link, log: Log) -> ArduinoSession:
     return ArduinoSession(link, options, log)
 
 
-ARDUINO_OTA = UpdateDriver("arduino-ota", _CAPABILITIES, _DEFAULTS, ArduinoOptions, _open)
+ARDUINO_OTA = UpdateDriver("arduino-ota", UPDATED_BY_NETWORK, _DEFAULTS, ArduinoOptions, _open)

@@ -16,7 +16,6 @@ from hashlib import md5
 from pydantic import Field, SecretStr
 
 from drivers.base import (
-    Capabilities,
     DeviceError,
     Link,
     Log,
@@ -29,7 +28,7 @@ from drivers.ota import esphome_protocol as protocol
 from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import AccessDenied, LinkLost
 from drivers.ota.esphome_protocol import Answer, Features
-from drivers.ota.session import START_S, StatusOptions, UpdateSession
+from drivers.ota.session import START_S, UPDATED_BY_NETWORK, StatusOptions, UpdateSession
 from drivers.secrets import Secret
 
 _LOOK_S = 3.0  # a board that restarts has taken the connection, and forgotten it
@@ -228,15 +227,6 @@ class _Scaled:
         self.whole(self.total * sent // self.sent_in_all, self.total)
 
 
-_CAPABILITIES = Capabilities(
-    can_read_back=False,
-    can_hash=False,
-    can_reset=False,
-    has_slots=True,
-    can_revert=False,
-    can_verify=True,
-    has_console=False,
-)
 # 0x7E0000: the biggest OTA partition of ESPHome's tables (16 MB flash); a board refuses what does not fit its own.
 _DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x7E0000, port=3232, start_s=START_S)
 
@@ -246,4 +236,4 @@ def _open(link: Link, log: Log) -> EsphomeSession:
     return EsphomeSession(link, options, log)
 
 
-ESPHOME = UpdateDriver("esphome", _CAPABILITIES, _DEFAULTS, EsphomeOptions, _open)
+ESPHOME = UpdateDriver("esphome", UPDATED_BY_NETWORK, _DEFAULTS, EsphomeOptions, _open)

@@ -5,6 +5,7 @@ What differs from one updater to the next is in updaters.py; HTTP itself is http
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,6 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from drivers.base import (
-    Capabilities,
     DeviceError,
     Link,
     Log,
@@ -25,7 +25,7 @@ from drivers.base import (
 from drivers.net import Address
 from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import NoUpdater, UnknownAnswer, quoted, refusal
-from drivers.ota.session import START_S, USUAL_SLOT, StatusOptions, UpdateSession, UrlPath
+from drivers.ota.session import START_S, UPDATED_BY_NETWORK, USUAL_SLOT, StatusOptions, UpdateSession, UrlPath
 from drivers.ota.updaters import UPDATERS, UpdaterName, judge
 from drivers.ota.web import Body, Reply, Site, Web, credentials, denied
 from drivers.secrets import Secret
@@ -202,15 +202,7 @@ class HttpSession(UpdateSession):
 
 
 # can_verify: not with the usual updaters, which check no digest; where the batch says that one does, so does `holds`.
-_CAPABILITIES = Capabilities(
-    can_read_back=False,
-    can_hash=False,
-    can_reset=False,
-    has_slots=True,
-    can_revert=False,
-    can_verify=False,
-    has_console=False,
-)
+_CAPABILITIES = replace(UPDATED_BY_NETWORK, can_verify=False)
 # 0x640000: the biggest application partition of arduino-esp32's tables (default_16MB.csv); a board refuses by itself
 # what does not fit into its own.
 _DEFAULTS = TypeDefaults(flash_address=0, max_firmware_size=0x640000, usual_flash=USUAL_SLOT, start_s=START_S)

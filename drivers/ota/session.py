@@ -16,6 +16,7 @@ from hashlib import md5, sha256
 from drivers.base import (
     BadImage,
     BootFailed,
+    Capabilities,
     ConnectionLost,
     DeviceError,
     Identity,
@@ -37,6 +38,16 @@ from drivers.ota.web import Reply, Site, Web
 from drivers.translation import translated
 
 START_S = 60.0  # an ESP8266 first copies the new firmware over the old one (10 to 20 s), then it joins its WLAN
+UPDATED_BY_NETWORK = Capabilities(
+    can_read_back=False,
+    can_hash=False,
+    can_reset=False,
+    has_slots=True,
+    can_revert=False,
+    can_verify=True,
+    has_console=False,
+)
+"""What a board can that says itself whether its new image is whole."""
 USUAL_SLOT = 0x140000  # bytes for one firmware in 4 MB of flash (arduino-esp32's default.csv)
 _PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
 _POLL_S = 0.25
@@ -430,4 +441,13 @@ def _md5(data: bytes) -> str:
     return md5(data, usedforsecurity=False).hexdigest()
 
 
-__all__ = ["START_S", "USUAL_SLOT", "StatusOptions", "UpdateSession", "UrlPath", "Written", "boot_failure"]
+__all__ = [
+    "START_S",
+    "UPDATED_BY_NETWORK",
+    "USUAL_SLOT",
+    "StatusOptions",
+    "UpdateSession",
+    "UrlPath",
+    "Written",
+    "boot_failure",
+]
