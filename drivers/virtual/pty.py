@@ -1,9 +1,9 @@
 """A board's pseudo-terminal, for tools that take only a device file.
 
-A pty carries neither DTR and RTS nor parity, so the adapter's other half is a hand: opening the pty presses RESET
-(the master's POLLHUP clears), and what a host says only to a boot loader brings the board there, where it has a button
-for that (`SerialBoard.hand_sees`). The baud rate is read from the termios settings on the master's side. A pty that is
-closed and opened again within the same moment was never closed, as far as its master can see: no RESET is pressed.
+A pty carries neither DTR and RTS nor parity, so the adapter's other half is a hand: opening the pty presses RESET, and
+what a host says only to a boot loader brings the board there, where it has a button for that (`SerialBoard.hand_sees`).
+The baud rate is read from the termios settings on the master's side. Who opens and closes the pty is told by the
+kernel (`Openings`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import struct
 import tty
 from typing import TYPE_CHECKING
 
+from drivers.virtual.openings import Openings
 from drivers.virtual.wire import Wire
 
 if TYPE_CHECKING:
     from drivers.virtual.serial_station import SerialBoard
 
-_POLL_S = 0.02  # how soon an opening is noticed; a hang-up can not be waited for with epoll, it is reported for ever
+_SETTING_UP_S = 0.02  # a host sets its rate a moment after it has opened the port
+_SETTLED_S = 0.2  # a closing is told a moment before it is done
 _READ = 1 << 16
 _UNREAD_LIMIT = 1 << 20
 _TERMIOS2 = struct.Struct("=4I20B2I")  # Linux's struct termios2: flags, line discipline and characters, speeds
@@ -47,8 +49,11 @@ class PtyPort:
         self._unsent = bytearray()
         self._until_drop: int | None = None
         self._dead = False
+        self._openers = 0
         self._reset_is_due = False
-        self._timer = self._loop.call_soon(self._watch)
+        self._timer: asyncio.TimerHandle | None = None
+        self._check: asyncio.TimerHandle | None = None
+        self._end_watch = Openings.watch(self.path, self._changed)
 
     @property
     def baud(self) -> int:
@@ -58,21 +63,55 @@ class PtyPort:
 
     def close(self) -> None:
         """Give the pty back; a host that has it open sees a hang-up."""
-        self._forget_host()
+        self._end_watch()
+        if self._check is not None:
+            self._check.cancel()
+        if self._openers:
+            self._host_went(None)
         os.close(self._master)
 
-    def _watch(self) -> None:
-        """Wait for somebody to open the slave."""
-        if self._poll.poll(0):
-            self._timer = self._loop.call_later(_POLL_S, self._watch)
-            return
+    def _changed(self, openings: tuple[bool, ...]) -> None:
+        """The slave was opened (True) or closed, in this order."""
+        for index, opened in enumerate(openings):
+            if opened:
+                self._openers += 1
+                if self._openers == 1:
+                    self._host_came()
+            elif self._openers:
+                self._openers -= 1
+                if not self._openers:
+                    has_next = any(openings[index:])
+                    # What has not been read yet is of the next host, where there is one: the last one has waited for
+                    # its answers.
+                    if not has_next:
+                        self._drain()
+                    self._press_reset()
+                    self._host_went(None if has_next else self.baud)
+        self._recount_soon()
+
+    def _recount_soon(self) -> None:
+        if self._check is not None:
+            self._check.cancel()
+        self._check = self._loop.call_later(_SETTLED_S, self._recount)
+
+    def _recount(self) -> None:
+        """Several hosts may have come or gone at once, and only one was told: what counts is whether one is there."""
+        self._check = None
+        is_open = not self._poll.poll(0)
+        if is_open and not self._openers:
+            self._openers = 1
+            self._host_came()
+        elif self._openers and not is_open:
+            self._openers = 0
+            self._host_went(self.baud)
+
+    def _host_came(self) -> None:
         self._dead = False
         self._until_drop = self._wire.faults.line_drops_after()
         self._wire.listeners.append(self)
         self._loop.add_reader(self._master, self._readable)
-        # A host sets its rate a moment after it has opened the port; a board that spoke sooner would be garbled.
-        self._reset_is_due = True
-        self._timer = self._loop.call_later(_POLL_S, self._press_reset)
+        self._reset_is_due = True  # a board that spoke before its host has set the rate would be garbled
+        self._timer = self._loop.call_later(_SETTING_UP_S, self._press_reset)
         self._readable()  # what the host has sent already comes before anything that the board is about to say
 
     def _press_reset(self) -> None:
@@ -80,16 +119,22 @@ class PtyPort:
             self._reset_is_due = False
             self._board.press_reset()
 
-    def _readable(self) -> None:
+    def _drain(self) -> None:
+        while self._readable():
+            pass
+
+    def _readable(self) -> bool:
+        """Whether there was something."""
         try:
             data = os.read(self._master, _READ)
         except BlockingIOError:
-            return
-        except OSError:  # EIO: the last one who had the slave open closed it
-            self._forget_host()
-            self._timer = self._loop.call_later(_POLL_S, self._watch)
-            return
+            return False
+        except OSError:  # EIO: the last one who had the slave open has closed it, of which the kernel tells
+            self._loop.remove_reader(self._master)
+            self._recount_soon()
+            return False
         self._from_host(data)
+        return True
 
     def _from_host(self, data: bytes) -> None:
         if self._dead:
@@ -104,14 +149,15 @@ class PtyPort:
             self._wire.faults.line_dropped()
             self._dead = True
 
-    def _forget_host(self) -> None:
-        self._timer.cancel()
+    def _host_went(self, rate: int | None) -> None:  # noqa: ARG002
+        """The last host has closed the pty, at this rate; None where nobody can tell, for the next one has set its."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._reset_is_due = False
         self._loop.remove_reader(self._master)
         self._loop.remove_writer(self._master)
         self._unsent.clear()
-        if self in self._wire.listeners:
-            self._wire.listeners.remove(self)
+        self._wire.listeners.remove(self)
 
     def deliver(self, data: bytes) -> None:
         """Bytes from the board to the host."""

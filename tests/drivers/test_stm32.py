@@ -86,7 +86,6 @@ class Lab:
 
     def stm32flash(self, chip: str, *arguments: str) -> None:
         command = ["stm32flash", "-m", "8n1", "-b", "115200", *arguments, self.bench.boards[chip].pty]
-        time.sleep(0.3)  # a pty that is opened again sooner than the bench looks presses no RESET
         subprocess.run(command, check=True, capture_output=True, timeout=60)
 
     def close(self) -> None:

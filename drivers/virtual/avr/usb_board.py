@@ -94,13 +94,6 @@ class UsbPty(PtyPort):
         self._usb = board
         super().__init__(board)
 
-    def _watch(self) -> None:
-        """Also sees what was open for so short a time that no look fell into it: the rate has stayed."""
-        if self._poll.poll(0) and self.baud == TOUCH_BAUD:
-            self._forget_rate()
-            self._usb.touch()
-        super()._watch()
-
     def _forget_rate(self) -> None:
         """The next port is a new one."""
         settings = termios.tcgetattr(self._master)
@@ -112,6 +105,9 @@ class UsbPty(PtyPort):
             self._reset_is_due = False
             self._usb.set_lines(dtr=True, rts=True)
 
-    def _forget_host(self) -> None:
-        super()._forget_host()
+    def _host_went(self, rate: int | None) -> None:
+        super()._host_went(rate)
         self._usb.set_lines(dtr=False, rts=False)
+        if rate == TOUCH_BAUD:
+            self._forget_rate()
+            self._usb.touch()

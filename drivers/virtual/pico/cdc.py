@@ -81,13 +81,12 @@ class CdcPty(PtyPort):
         self._terminal = board.terminal
         super().__init__(board)
 
-    def _watch(self) -> None:
-        if self._poll.poll(0):
-            touched = self.baud == TOUCH_BAUD
-            if touched:
-                self._forget_rate()
-            self._terminal.pty(is_open=False, touched=touched)
-        super()._watch()
+    def _host_went(self, rate: int | None) -> None:
+        super()._host_went(rate)
+        touched = rate == TOUCH_BAUD
+        if touched:
+            self._forget_rate()
+        self._terminal.pty(is_open=False, touched=touched)
 
     def _forget_rate(self) -> None:
         """A pty keeps its settings; a CDC port that appears anew does not."""

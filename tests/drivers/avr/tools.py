@@ -56,7 +56,6 @@ class Hand:
     """A hand at a pty: opening it presses RESET."""
 
     def __init__(self, pty: str) -> None:
-        time.sleep(0.1)  # the bench sees a pty that was closed only when it looks the next time
         self.port = serial.Serial(pty, BAUD, timeout=5)
 
     def __enter__(self) -> Self:

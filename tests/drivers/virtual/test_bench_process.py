@@ -22,7 +22,6 @@ from tests.drivers.virtual.conftest import board, esptool, flash_of, start_espto
 
 PATIENCE_S = 10
 ESPTOOL_CONNECTS_S = 40  # over RFC2217, where pyserial takes a tenth of a second for each command
-UNPLUGGED_S = 0.1  # a pty that is opened again sooner than the bench looks has never been closed, to it
 
 
 def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
@@ -36,7 +35,6 @@ def console(port: str, wanted: bytes) -> bytes:
     """Open a port and read until the board has said something."""
     with serial.serial_for_url(port, 115200, timeout=PATIENCE_S) as opened:
         said = opened.read_until(wanted)
-    time.sleep(UNPLUGGED_S)
     assert said.endswith(wanted), said
     return said
 
@@ -101,6 +99,33 @@ def test_two_benches_do_not_share_a_boards_folder(start) -> None:
     with pytest.raises(BenchError, match="in use by another bench"):
         start(board("other"), board("mine"))
     start(board("other"))
+
+
+def test_a_pty_presses_reset_each_time_it_is_opened_however_soon(start) -> None:
+    pty = start(board("b")).boards["b"].pty
+    console(pty, b"ready")
+    handle = os.open(pty, os.O_RDWR | os.O_NOCTTY)
+    for _ in range(20):
+        said = b""
+        while b"ready" not in said:
+            assert select.select([handle], [], [], PATIENCE_S)[0], f"no boot after {said}"
+            said += os.read(handle, 4096)
+        os.close(handle)
+        handle = os.open(pty, os.O_RDWR | os.O_NOCTTY)
+    os.close(handle)
+
+
+def test_a_pty_that_others_open_and_close_too_stays_open_and_presses_no_reset(start) -> None:
+    pty = start(board("b")).boards["b"].pty
+    with serial.Serial(pty, 115200, timeout=PATIENCE_S) as first:
+        first.read_until(b"ready, ")
+        first.read_until(b"\r\n")
+        for _ in range(3):
+            others = [os.open(pty, os.O_RDWR | os.O_NOCTTY) for _ in range(3)]
+            for other in others:
+                os.close(other)
+            first.write(b"still here\n")
+            assert first.read_until(b"\r\n") == b"still here?\r\n"
 
 
 def test_a_flash_file_of_another_size_is_not_taken(start) -> None:
@@ -275,5 +300,4 @@ def test_output_that_nobody_hears_is_lost_and_does_not_hold_up_the_board(start) 
             select.select([], [handle], [], PATIENCE_S)
     finally:
         os.close(handle)
-    time.sleep(UNPLUGGED_S)
     console(bench.boards["b"].pty, b"ready")
