@@ -13,12 +13,11 @@ from harness.batchrun import BatchRun, Started
 from harness.exit_status import is_good, is_taken_back
 from harness.heartbeat import Heartbeat
 from harness.holding import take_off
-from harness.item import UPDATE, device_id_of, is_restore, node_id, update_id
+from harness.item import device_id_of, is_restore, node_id, update_id
 from harness.item_reports import ending_in, properties, skipped_report, teardown_of
 from harness.ledger import LedgerError
 from harness.live import LiveView
 from harness.plan import Plan
-from harness.problems import did_you_mean
 from harness.record import DeviceRecord, Outcome, RunRecord
 from harness.report import json_report, junit, words
 from harness.report.conclusion import how_to_go_on, is_unfinished
@@ -27,6 +26,7 @@ from harness.report.terminal import print_summary
 from harness.run_state import RunState
 from harness.safekeeping import can_not_be_taken_back
 from harness.scheduler import DeviceScheduling
+from harness.session_options import MAXFAIL, NOTES, only_shows
 from harness.steering import Steering
 from harness.stopping import StopRequests
 from harness.store import Store
@@ -35,73 +35,15 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 
-_NEEDED = {"pytest-xdist": "xdist", "pytest-html": "html"}
 _POLL_S = 0.2
 _UNTOLD = "its item ended without a word of it: has a hook of the lab taken its place?"
-_MAXFAIL = pytest.StashKey[int]()  # failed devices after which no further one is started; 0: no such limit
-_NOTES = pytest.StashKey[list[str]]()  # what the header is to say of options that the batch has changed
-
-
-_SHOWN = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow")
-_REFUSED = {
-    "usepdb": "--pdb: a batch runs in worker processes, where there is no terminal",
-    "looponfail": "--looponfail: boards are not written anew whenever a file changes; leave the option out",
-    "tx": "--tx: a batch's workers are processes of this machine, whose ports it works on; leave the option out",
-    "setuponly": "--setup-only: it would open the boards' ports for nothing; --dry-run says what would be done",
-    "setupplan": "--setup-plan: --dry-run says what would be done to each device",
-}
-"""Options of pytest and xdist, by their names in `config.option`, each with what to say."""
-
-
-def _only_shows(option: Any) -> bool:
-    """Whether pytest is to show something and no test is to be run."""
-    return any(getattr(option, name, None) for name in _SHOWN)
-
-
-def shape_session(config: pytest.Config, run: BatchRun) -> None:
-    """Set pytest's own options as the batch needs them, before the plugins that they belong to read them."""
-    missing = [name for name, plugin in _NEEDED.items() if not config.pluginmanager.has_plugin(plugin)]
-    if missing:
-        raise pytest.UsageError(f"a batch needs {' and '.join(missing)}, which this session has not loaded")
-    _refuse_unknown_devices(config, run)
-    option = config.option
-    if _only_shows(option) or option.dry_run:
-        option.numprocesses, option.dist, option.tx = 0, "no", []
-        return
-    if option.dist not in ("no", "load"):
-        raise pytest.UsageError(f"--dist {option.dist}: a batch has a scheduler of its own; leave the option out")
-    for name, why in _REFUSED.items():
-        if getattr(option, name, False):
-            raise pytest.UsageError(why)
-    config._inicache["verbosity_test_cases"] = "0"  # with -v, the items' names would be written into our lines
-    # -x and --maxfail are ours to keep: xdist asks its scheduler for more items after it has ended the workers.
-    config.stash[_MAXFAIL], option.maxfail = option.maxfail or 0, 0
-    config.stash[_NOTES] = []
-    limit = min(run.plan.rollout.max_concurrent, len(run.plan.devices))
-    # A hard crash in this very process would leave no report: even one device at a time gets a worker.
-    if option.numprocesses in (None, 0):
-        how = "-n 0" if option.numprocesses == 0 else "without -n"
-        config.stash[_NOTES].append(f"{how}: one worker process, since a crash in this one would leave no report")
-    asked = option.numprocesses or 1
-    option.numprocesses = limit if asked in ("auto", "logical") else max(1, min(int(asked), limit))
-
-
-def _refuse_unknown_devices(config: pytest.Config, run: BatchRun) -> None:
-    """A worker that finds no such item says so to nobody, and then no device at all would be run."""
-    known = {UPDATE, *(f"{UPDATE}[{device.device_id}]" for device in run.plan.devices)}
-    for argument in config.args:
-        file, _, name = argument.partition("::")
-        if name and name not in known and (config.invocation_params.dir / file).resolve() == run.batch_file:
-            close = did_you_mean(name, known)
-            hint = f"; did you mean {file}::{close}?" if close else ""
-            raise pytest.UsageError(f"{argument}: the batch has no such device{hint}")
 
 
 def register(config: pytest.Config, run: BatchRun) -> None:
     """Start the run and take part in the session; for a dry run or --collect-only, touch nothing."""
     if config.option.dry_run:
         config.pluginmanager.register(dry_run.DryRun(run.plan), "batch-flash-dry-run")
-    elif not _only_shows(config.option):
+    elif not only_shows(config.option):
         started = batchrun.start(config)
         if not config.option.htmlpath:
             config.option.htmlpath = str(started.run.folder.html)
@@ -141,7 +83,7 @@ class Controller:
         self._run = started.run
         self._log = started.log
         self._state = state
-        self._maxfail: int = config.stash[_MAXFAIL]
+        self._maxfail: int = config.stash[MAXFAIL]
         self._failures = 0
         self._since = started.run.clock()
         self._nodes: list[WorkerController] = []
@@ -473,7 +415,7 @@ class Controller:
         return [
             f"batch: {plan.batch_name}: {_boards(plan)} to {plan.version}, {workers} at once",
             f"run: {self._run.folder.run_id}{_how_resumed(self._run)}",
-            *self._config.stash[_NOTES],
+            *self._config.stash[NOTES],
             *(
                 f"{device.device_id}: left half-written by run {device.left_by}, whose backup of it stands"
                 for device in plan.devices

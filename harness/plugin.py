@@ -37,9 +37,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     run = batchrun.read_batch(config)
     if run is not None:
-        from harness import controller
+        from harness import session_options
 
-        controller.shape_session(config, run)
+        session_options.shape_session(config, run)
 
 
 def pytest_configure(config: pytest.Config) -> None:
