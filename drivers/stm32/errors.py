@@ -21,3 +21,11 @@ def protected() -> WrongBoard:
         advice="Nothing was written, and the protection was not lifted, since that erases the whole flash. If nothing "
         "on the chip is worth keeping: stm32flash -k PORT, then run again.",
     )
+
+
+def swapped() -> WrongBoard:
+    """Two banks that have changed places: the boot loader erases by bank, what lies at an address is the other one."""
+    return WrongBoard(
+        "the two banks of this chip's flash are swapped (nSWAP_BANK is 0): its boot loader would erase the other one",
+        advice="Nothing was written. Set the option bit nSWAP_BANK to 1 with STM32CubeProgrammer, then run again.",
+    )

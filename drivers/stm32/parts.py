@@ -7,7 +7,7 @@ named per family; stm32flash 0.7's dev_table.c and stm32loader 0.7.1 agree unles
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drivers.stm32.sectors import SECTORS_16K, SECTORS_16K_DUAL, SECTORS_32K, Layout, pages
 
@@ -52,12 +52,19 @@ _EEPROM = Cells(erased=0x00, chunk=128, unit=64)
 
 
 @dataclass(frozen=True)
-class Switch:
-    """An option bit that changes the sectors: `layout` holds while the bit has this value."""
+class OptionBit:
+    """A bit of the option bytes, and the value of it that means something."""
 
-    address: int  # of the 16-bit half-word in the option bytes
+    address: int  # of its 16-bit half-word
     bit: int
     value: bool
+
+
+@dataclass(frozen=True)
+class Switch:
+    """An option that changes the sectors: `layout` holds while its bit has its value."""
+
+    option: OptionBit
     layout: Layout
     largest: int  # bytes of flash up to which this bit matters
 
@@ -78,6 +85,8 @@ class Part:
     switches: tuple[Switch, ...] = ()  # the first that matters for a flash's size; beyond the last there is none
     cells: Cells = _FLASH
     checks_empty: bool = False  # at power-on: a chip that was blank then starts its boot loader until the next one
+    swapped: OptionBit | None = None  # the two banks' addresses are exchanged
+    erase_pause_s: float = 0.0  # after each page, which is erased alone: the boot loader does not wait for the erase
 
     def usual_layout(self, flash_size: int) -> Layout:
         return self.large_layout if self.large_layout and flash_size >= self.large_from else self.layout
@@ -88,15 +97,17 @@ def _paged(
     name: str,
     lines: str,
     flash_kib: int,
-    page: int,
+    flash: int | Layout,
     signature: Signature,
     *switches: Switch,
 ) -> Part:
     """A part of equal pages. Write protection: 4 KiB a bit on F0, F1, F3 and L0; by single pages on G0, G4, L4, WL."""
-    unit = page if signature is _G_L4 else max(page, 4 * _K)
+    layout = pages(flash) if isinstance(flash, int) else flash
+    unit = layout.sizes[0] if signature is _G_L4 else max(layout.sizes[0], 4 * _K)
     return Part(
-        product_id, name, _split(lines), flash_kib * _K, pages(page), signature, unit,
+        product_id, name, _split(lines), flash_kib * _K, layout, signature, unit,
         switches=switches, cells=_EEPROM if signature is _L0 else _FLASH, checks_empty=product_id in _CHECK_EMPTY,
+        erase_pause_s=_PAGE_ERASE_S if product_id in _ERASES_UNAWAITED else 0.0,
     )  # fmt: skip
 
 
@@ -109,7 +120,7 @@ def _sectored(
 
 def _two_banks(product_id: int, name: str, lines: str) -> Part:
     """F42x and its kin: 2 MiB are two banks of their own, 1 MiB are where the option DB1M says so (RM0090, 3.9.10)."""
-    one_mib = Switch(0x1FFFC008, 14, True, SECTORS_16K_DUAL, 1024 * _K)
+    one_mib = Switch(OptionBit(0x1FFFC008, 14, True), SECTORS_16K_DUAL, 1024 * _K)
     return Part(
         product_id, name, _split(lines), 2048 * _K, SECTORS_16K, _F4, 16 * _K,
         large_layout=SECTORS_16K_DUAL, large_from=2048 * _K, switches=(one_mib,),
@@ -120,12 +131,30 @@ def _split(lines: str) -> tuple[str, ...]:
     return tuple(f"stm32{line}" for line in lines.split())
 
 
-_F76_BANKS = Switch(0x1FFF0008, 13, False, SECTORS_16K_DUAL, 2048 * _K)  # nDBANK, RM0410, 3.4.2
-_G47_ONE_BANK = Switch(0x1FFF7802, 6, False, pages(4 * _K), 512 * _K)  # DBANK, bit 22 of OPTR, RM0440, 3.4.1
+# A second bank that follows on the first one's addresses need not follow on its numbers: the manuals' tables begin it
+# at page 256 on G0B and G0C (RM0444), L47x to L4Ax (RM0351, table 5), L4R and L4S (RM0432), however few pages the
+# first one has. On G47x and G48x it is the address that does not move (RM0440, table 7), so that there is a hole below
+# 512 KiB; the number follows from the address there (ST's open boot loader).
+_BANKS_2K = Layout((2 * _K,), second_bank=256)
+_BANKS_4K = Layout((4 * _K,), second_bank=256)
+_BANKS_APART = Layout((2 * _K,), second_at=256 * _K)
+
+_OPTR_HIGH = 0x1FFF7802  # bits 31 to 16 of OPTR
+_F76_BANKS = Switch(OptionBit(0x1FFF0008, 13, False), SECTORS_16K_DUAL, 2048 * _K)  # nDBANK, RM0410, 3.4.2
+_G0B_ONE_BANK = Switch(OptionBit(_OPTR_HIGH, 5, False), pages(2 * _K), 512 * _K)  # DUAL_BANK, RM0444, 3.7.8
+_G0B_SWAPPED = OptionBit(_OPTR_HIGH, 4, False)  # nSWAP_BANK
+_G47_ONE_BANK = Switch(OptionBit(_OPTR_HIGH, 6, False), pages(4 * _K), 512 * _K)  # DBANK, RM0440, 3.4.1
+_L47_ONE_BANK = Switch(OptionBit(_OPTR_HIGH, 5, False), pages(2 * _K), 512 * _K)  # DUALBANK, RM0351, 3.4.1
 _L4R_ONE_BANK = (  # RM0432, 3.4.1: for devices of 1 MiB "do not care about DBANK", but about DB1M
-    Switch(0x1FFF7802, 5, False, pages(8 * _K), 1024 * _K),
-    Switch(0x1FFF7802, 6, False, pages(8 * _K), 2048 * _K),
+    Switch(OptionBit(_OPTR_HIGH, 5, False), pages(8 * _K), 1024 * _K),
+    Switch(OptionBit(_OPTR_HIGH, 6, False), pages(8 * _K), 2048 * _K),
 )
+
+# AN2606's known limitations of G07x ("wrong FLITF BUSY bit check leading to not waiting for the erase", V11.3 only)
+# and of G0B0, G0B1 ("Erase multiple sectors not working on Bank2"): one page at a time, then the 40 ms that it takes
+# at most.
+_ERASES_UNAWAITED = frozenset({0x460, 0x467})
+_PAGE_ERASE_S = 0.04
 
 # AN2606, table 2: the boot loader's patterns 6, 11 and 13
 _CHECK_EMPTY = frozenset(
@@ -173,10 +202,13 @@ _ALL = (
     _paged(0x466, "stm32g03x/04x", "g030 g031 g041", 64, 2 * _K, _G_L4),
     _paged(0x456, "stm32g05x/06x", "g050 g051 g061", 64, 2 * _K, _G_L4),
     _paged(0x460, "stm32g07x/08x", "g070 g071 g081", 128, 2 * _K, _G_L4),
-    _paged(0x467, "stm32g0bx/0cx", "g0b0 g0b1 g0c1", 512, 2 * _K, _G_L4),
+    replace(
+        _paged(0x467, "stm32g0bx/0cx", "g0b0 g0b1 g0c1", 512, 2 * _K, _G_L4, _G0B_ONE_BANK),
+        large_layout=_BANKS_2K, large_from=256 * _K, swapped=_G0B_SWAPPED,
+    ),
     # G4 (RM0440)
     _paged(0x468, "stm32g43x/44x", "g431 g441", 128, 2 * _K, _G_L4),
-    _paged(0x469, "stm32g47x/48x", "g471 g473 g474 g483 g484", 512, 2 * _K, _G_L4, _G47_ONE_BANK),
+    _paged(0x469, "stm32g47x/48x", "g471 g473 g474 g483 g484", 512, _BANKS_APART, _G_L4, _G47_ONE_BANK),
     _paged(0x479, "stm32g49x/4ax", "g491 g4a1", 512, 2 * _K, _G_L4),
     # L0 (RM0367, RM0376, RM0377, RM0451): the EEPROM at 0x08080000 is no part of the flash, and left alone
     _paged(0x457, "stm32l01x/02x", "l010 l011 l021", 16, 128, _L0),
@@ -187,10 +219,10 @@ _ALL = (
     _paged(0x464, "stm32l41x/42x", "l412 l422", 128, 2 * _K, _G_L4),
     _paged(0x435, "stm32l43x/44x", "l431 l432 l433 l442 l443", 256, 2 * _K, _G_L4),
     _paged(0x462, "stm32l45x/46x", "l451 l452 l462", 512, 2 * _K, _G_L4),
-    _paged(0x415, "stm32l47x/48x", "l471 l475 l476 l485 l486", 1024, 2 * _K, _G_L4),
-    _paged(0x461, "stm32l496/4a6", "l496 l4a6", 1024, 2 * _K, _G_L4),
+    _paged(0x415, "stm32l47x/48x", "l471 l475 l476 l485 l486", 1024, _BANKS_2K, _G_L4, _L47_ONE_BANK),
+    _paged(0x461, "stm32l496/4a6", "l496 l4a6", 1024, _BANKS_2K, _G_L4, _L47_ONE_BANK),
     # stm32flash's table has 2 KiB here; RM0432 says 4 KiB in two banks, 8 KiB in one
-    _paged(0x470, "stm32l4rx/4sx", "l4r5 l4r7 l4r9 l4s5 l4s7 l4s9", 2048, 4 * _K, _G_L4, *_L4R_ONE_BANK),
+    _paged(0x470, "stm32l4rx/4sx", "l4r5 l4r7 l4r9 l4s5 l4s7 l4s9", 2048, _BANKS_4K, _G_L4, *_L4R_ONE_BANK),
     # WL (RM0453, RM0461)
     _paged(0x497, "stm32wle5/wl55", "wle4 wle5 wl54 wl55", 256, 2 * _K, _G_L4),
 )  # fmt: skip

@@ -31,15 +31,24 @@ class Sector:
 class Layout:
     """Sizes of the sectors of a bank from its beginning; the last one repeats. With two banks, the second half of the
     flash begins anew, and its sectors are numbered from `second_bank` on.
+
+    `second_at`: the second bank begins so many bytes behind the first one, however large they are.
     """
 
     sizes: tuple[int, ...]
     second_bank: int | None = None
+    second_at: int | None = None
+
+    def reach(self, flash_size: int) -> int:
+        """Bytes from the flash's beginning to its first hole: all of it, or the first of two banks that lie apart."""
+        if self.second_at is None or flash_size >= 2 * self.second_at:
+            return flash_size
+        return min(flash_size, self.second_at) // 2
 
     def sectors(self, flash_size: int) -> tuple[Sector, ...]:
-        """All sectors of a flash of so many bytes."""
+        """All sectors of a flash of so many bytes, up to its first hole."""
         if self.second_bank is None:
-            return tuple(self._bank(0, flash_size, 0))
+            return tuple(self._bank(0, self.reach(flash_size), 0))
         half = flash_size // 2
         return (*self._bank(0, half, 0), *self._bank(half, half, self.second_bank))
 
@@ -61,6 +70,18 @@ SECTORS_16K_DUAL = Layout(SECTORS_16K.sizes, second_bank=12)  # F42x, F43x, F469
 SECTORS_32K = Layout((32 * _K,) * 4 + (128 * _K, 256 * _K))  # F74x, F76x (RM0385 table 3)
 
 
+def mistakable(sectors: Sequence[Sector]) -> dict[Sector, tuple[Sector, ...]]:
+    """The sectors that the manual numbers otherwise than one after the other, and what a boot loader that counts in
+    another way could take for each: the one at its place of the first bank, and the one whose place its number is.
+    """
+    half = len(sectors) // 2
+    return {
+        sector: tuple(sectors[other] for other in sorted({index - half, sector.number}) if other < len(sectors))
+        for index, sector in enumerate(sectors)
+        if sector.number != index
+    }
+
+
 @dataclass(frozen=True)
 class Patch:
     """A sector and what a write puts into it; `covered` is where, as ranges of offsets in order."""
@@ -79,6 +100,11 @@ class Patch:
                 gaps.append(Region(self.sector.address + at, part.start - at))
             at = max(at, part.stop)
         return tuple(gaps)
+
+    def covered_before(self, address: int) -> int:
+        """Bytes that the write puts into the sector before an address."""
+        offset = address - self.sector.address
+        return sum(min(max(offset - part.start, 0), len(part)) for part in self.covered)
 
     def fill(self, gap: Region, data: bytes) -> None:
         """Put what was there back into a gap."""

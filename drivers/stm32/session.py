@@ -144,12 +144,15 @@ class Stm32Session:
         # Once may be noise, and a flash that is taken for smaller than it is refuses its firmware.
         electronic = signature.read(loader, part, {size for size in self._silences if self._silences.count(size) > 1})
         layout = signature.layout(loader, part, electronic.flash_size)
+        size = layout.reach(electronic.flash_size)
+        if size < electronic.flash_size:
+            self._log(f"two banks that lie apart: {size} bytes are handled, the second bank is left alone")
         self._part, self._sectors = part, layout.sectors(electronic.flash_size)
         return Identity(
             chip=part.name,
             revision=loader.abilities.version_text,
             serial=electronic.uid,
-            flash_size=electronic.flash_size,
+            flash_size=size,
             flash_base=FLASH_BASE,
         )
 

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from drivers.base import Region
+from drivers.stm32.errors import swapped
 from drivers.stm32.loader import Loader
-from drivers.stm32.parts import Part, Signature
+from drivers.stm32.parts import OptionBit, Part, Signature
 from drivers.stm32.protocol import NoAnswer, Refused
 from drivers.stm32.sectors import FLASH_BASE, Layout
 
@@ -74,14 +75,18 @@ def _readable(loader: Loader, part: Part, too_large: Collection[int]) -> int:
 
 
 def layout(loader: Loader, part: Part, size: int) -> Layout:
-    """How this very chip's flash is cut: some parts have an option for it."""
+    """How this very chip's flash is cut: some parts have an option for it. Raises `WrongBoard` for swapped banks."""
     switch = next((switch for switch in part.switches if size <= switch.largest), None)
-    if switch is None:
-        return part.usual_layout(size)
-    options = _try_read(loader, Region(switch.address, 2))
-    if options and bool(struct.unpack("<H", options)[0] >> switch.bit & 1) == switch.value:
-        return switch.layout
-    return part.usual_layout(size)
+    found = switch.layout if switch and _is_set(loader, switch.option) else part.usual_layout(size)
+    if found.second_bank is not None and part.swapped and _is_set(loader, part.swapped):
+        raise swapped()
+    return found
+
+
+def _is_set(loader: Loader, option: OptionBit) -> bool:
+    """Whether the bit has its value; False where the boot loader does not let it be read."""
+    options = _try_read(loader, Region(option.address, 2))
+    return bool(options) and bool(struct.unpack("<H", options)[0] >> option.bit & 1) == option.value
 
 
 def _pieces(signature: Signature) -> tuple[tuple[int, int], ...]:

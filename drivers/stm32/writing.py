@@ -6,10 +6,14 @@ erase and written back after it, so that a settings page or a second image behin
 Boot loaders answer ACK although the flash refused (AN3155, 3.6 and 3.7: "no error is returned when performing … on
 write-protected sectors"; ST's open boot loader ignores the flash's errors altogether). So the first bytes of each unit
 that can be protected by itself are read back at once; the rest is for whoever verifies.
+
+Where manuals number the sectors of a second bank otherwise than one after the other, nobody has said which of the two a
+boot loader means: the first such erase is a trial that can do no harm.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,7 +21,7 @@ from drivers.base import BadImage, FlashFailed, Log, Progress, Region, Segment
 from drivers.stm32.loader import Loader
 from drivers.stm32.parts import Cells, Part
 from drivers.stm32.protocol import MAX_BLOCK, Refused
-from drivers.stm32.sectors import Patch, Sector, patches
+from drivers.stm32.sectors import Patch, Sector, mistakable, patches
 
 _GROUP = 0x4000  # bytes of sectors that are erased with one command; a larger sector is a group of its own
 _ERASE_BASE_S = 5.0
@@ -40,24 +44,32 @@ def write_segments(
     touched = patches(sectors, segments)
     if touched and touched[-1].sector.number > loader.max_page:
         raise BadImage(f"this chip's boot loader can erase no page beyond number {loader.max_page}")
-    for group in _groups(touched, loader.max_pages):
+    doubts = mistakable(sectors)
+    trial = next((p for p in touched if p.sector in doubts and not _is_blank(loader, p.sector, part.cells)), None)
+    done = 0
+    for group in _groups(touched, trial, 1 if part.erase_pause_s else loader.max_pages):
         for patch in group:
             _keep(loader, patch, part.cells, log)
-        numbers = [patch.sector.number for patch in group]
-        with _flash_refusals():
-            loader.erase(numbers, _erase_limit_s(group))
-        for address, data in _chunks(group, part.cells):
-            with _flash_refusals():
-                loader.write(address, data)
-            check.first_of_unit(address, data)
-            progress(_covered(segments, address + len(data)), total)
-        progress(_covered(segments, group[-1].sector.end), total)
+        if trial in group:
+            _erase_on_trial(loader, part, trial, doubts[trial.sector])
+        else:  # where there is no trial, the doubtful ones are blank
+            _erase(loader, part, [patch for patch in group if trial or patch.sector not in doubts])
+        for patch in group:
+            for address, data in _chunks(patch, part.cells):
+                with _flash_refusals():
+                    loader.write(address, data)
+                check.first_of_unit(address, data)
+                progress(done + patch.covered_before(address + len(data)), total)
+            done += patch.covered_before(patch.sector.end)
+            progress(done, total)
 
 
-def _groups(touched: Sequence[Patch], max_pages: int) -> Iterator[list[Patch]]:
-    """What is erased and written together: little, so that a lost supply costs little."""
+def _groups(touched: Sequence[Patch], trial: Patch | None, max_pages: int) -> Iterator[list[Patch]]:
+    """What is erased and written together: little, so that a lost supply costs little. The trial comes first, alone."""
+    if trial:
+        yield [trial]
     group: list[Patch] = []
-    for patch in touched:
+    for patch in (patch for patch in touched if patch is not trial):
         size = sum(each.sector.region.size for each in group) + patch.sector.region.size
         if group and (size > _GROUP or len(group) == max_pages):
             yield group
@@ -70,15 +82,48 @@ def _groups(touched: Sequence[Patch], max_pages: int) -> Iterator[list[Patch]]:
 def _keep(loader: Loader, patch: Patch, cells: Cells, log: Log) -> None:
     """Take over what the write leaves open in a sector."""
     for gap in patch.gaps:
-        data = b"".join(loader.read_surely(piece.address, piece.size) for piece in _pieces(gap))
+        data = _read(loader, gap)
         patch.fill(gap, data)
         if data.count(cells.erased) != len(data):
             log(f"sector {patch.sector.number}: {gap.size} bytes at {gap.address:#010x} are kept")
 
 
-def _pieces(region: Region) -> Iterator[Region]:
-    for at in range(region.address, region.end, MAX_BLOCK):
-        yield Region(at, min(MAX_BLOCK, region.end - at))
+def _read(loader: Loader, region: Region) -> bytes:
+    pieces = (Region(at, min(MAX_BLOCK, region.end - at)) for at in range(region.address, region.end, MAX_BLOCK))
+    return b"".join(loader.read_surely(piece.address, piece.size) for piece in pieces)
+
+
+def _is_blank(loader: Loader, sector: Sector, cells: Cells) -> bool:
+    return not _read(loader, sector.region).strip(bytes([cells.erased]))
+
+
+def _erase(loader: Loader, part: Part, group: Sequence[Patch]) -> None:
+    if group:
+        with _flash_refusals():
+            loader.erase([patch.sector.number for patch in group], _erase_limit_s(group))
+        time.sleep(part.erase_pause_s)
+
+
+def _erase_on_trial(loader: Loader, part: Part, patch: Patch, others: Sequence[Sector]) -> None:
+    """Erase a sector in whose place the boot loader might take one of the others: those are as before in any case."""
+    held = {other: _read(loader, other.region) for other in others}
+    _erase(loader, part, [patch])
+    for other, data in held.items():
+        if _read(loader, other.region) != data:
+            for address, piece in _chunks(Patch(other, bytearray(data), ()), part.cells):
+                loader.write(address, piece)
+            raise _miscounted(patch.sector, f"it erases what is at {other.address:#010x}, which was written back")
+    if not _is_blank(loader, patch.sector, part.cells):
+        raise _miscounted(patch.sector, "nothing is erased there")
+
+
+def _miscounted(meant: Sector, found: str) -> FlashFailed:
+    return FlashFailed(
+        f"the boot loader does not erase the sector at {meant.address:#010x} by its number {meant.number}: {found}",
+        advice="The flash is as it was. Unless the sector is write-protected, this boot loader counts otherwise than "
+        "the manual does: make one bank of the two (option DUAL_BANK, DUALBANK, DB1M or nDBANK), or write the firmware "
+        "through the chip's debug port.",
+    )
 
 
 def _erase_limit_s(group: Sequence[Patch]) -> float:
@@ -86,15 +131,14 @@ def _erase_limit_s(group: Sequence[Patch]) -> float:
     return min(_ERASE_BASE_S + len(group) * _ERASE_SECTOR_S + size * _ERASE_S_PER_BYTE, _ERASE_AT_MOST_S)
 
 
-def _chunks(group: Sequence[Patch], cells: Cells) -> Iterator[tuple[int, bytes]]:
+def _chunks(patch: Patch, cells: Cells) -> Iterator[tuple[int, bytes]]:
     """What one command programs each. Erased ends stay erased: programming 0xFF would use up an ECC's one time."""
-    for patch in group:
-        size = patch.sector.region.size
-        for offset in range(0, size, cells.chunk):
-            data = bytes(patch.contents[offset : min(offset + cells.chunk, size)])
-            used = len(data.rstrip(bytes([cells.erased])))
-            if used:
-                yield patch.sector.address + offset, data[: -(-used // cells.unit) * cells.unit]
+    size = patch.sector.region.size
+    for offset in range(0, size, cells.chunk):
+        data = bytes(patch.contents[offset : min(offset + cells.chunk, size)])
+        used = len(data.rstrip(bytes([cells.erased])))
+        if used:
+            yield patch.sector.address + offset, data[: -(-used // cells.unit) * cells.unit]
 
 
 @contextmanager
@@ -105,11 +149,6 @@ def _flash_refusals() -> Iterator[None]:
         if refused.at_command:
             raise
         raise FlashFailed(f"{refused}: a frame that noise has spoilt, or flash that can not be written") from refused
-
-
-def _covered(segments: Sequence[Segment], until: int) -> int:
-    """Bytes of the segments that lie before an address."""
-    return sum(min(max(until - segment.address, 0), len(segment.data)) for segment in segments)
 
 
 class _Check:

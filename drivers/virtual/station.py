@@ -39,6 +39,7 @@ _BUILT_IN: Mapping[str, str] = {
     "stm32f103": "drivers.virtual.stm32.station:station",
     "stm32f407": "drivers.virtual.stm32.station:station",
     "stm32g071": "drivers.virtual.stm32.station:station",
+    "stm32g0b1": "drivers.virtual.stm32.station:station",
     "pico": "drivers.virtual.pico.station:station",
     "pico-usb": "drivers.virtual.pico.station:station",
     "pico2": "drivers.virtual.pico.station:station",

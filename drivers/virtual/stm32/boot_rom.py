@@ -2,7 +2,8 @@
 
 Sources: AN3155 rev. 14; for what it leaves open, ST's open boot loader (stm32-mw-openbl, USART/openbl_usart_cmd.c):
 the order of checks, that addresses are checked only where a command begins, that errors of the flash are not reported,
-and that page numbers beyond the flash are passed over.
+and that page numbers beyond the flash are passed over. Of a list of pages in a second bank only the first is erased
+(AN2606, G0B1, V9.2: "Erase multiple sectors not working on Bank2").
 
 It takes the baud rate from one 0x7F and never again: whatever comes first otherwise leaves it deaf until a reset. A
 second 0x7F is the first byte of a command; the next byte is not its complement: NACK.
@@ -215,8 +216,20 @@ class BootRom:
             await self._machine.erase_all()
             return
         for page in pages:
-            if page < self._memory.cells.sectors:
-                await self._machine.erase(page)
+            sector, is_of_second_bank = self._sector(page)
+            if sector < self._memory.cells.sectors:
+                await self._machine.erase(sector)
+            if is_of_second_bank:
+                return  # the flash still erases, and takes no other page meanwhile
+
+    def _sector(self, page: int) -> tuple[int, bool]:
+        """The sector that a page number means (one beyond the last for others), and whether it is of a second bank."""
+        if not self._memory.options.makes_two_banks:
+            return page, False
+        in_bank, first = self._memory.cells.sectors // 2, self._machine.chip.second_bank
+        if page < in_bank:
+            return page, False
+        return (page - first + in_bank, True) if page >= first else (self._memory.cells.sectors, False)
 
     async def _write_protect(self) -> None:
         count = await self._byte()

@@ -1,12 +1,12 @@
 """The chips of the bench: what is where, and how their flash wants to be written. Data.
 
 Sources: AN2606 rev. 51 (boot loader versions, RAM that they use, system memory), RM0008 and PM0075 (F103), RM0090
-(F407), RM0444 (G071); flash times from the datasheets' "Memory characteristics" (typical values).
+(F407), RM0444 (G071, G0B1); flash times from the datasheets' "Memory characteristics" (typical values).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 K = 1024
@@ -65,6 +65,7 @@ class Chip:
     erase_s_per_byte: float
     mass_erase_s: float
     checks_empty: bool = False  # at power-on: an empty flash is no place to start (RM0444, 2.5 and 3.7.1, EMPTY)
+    second_bank: int = 0  # the number of its first page, where the option DUAL_BANK makes one; 0: there is none
 
     @property
     def commands(self) -> bytes:
@@ -111,4 +112,10 @@ G071 = Chip(
     checks_empty=True,
 )  # fmt: skip
 
-CHIPS = {"stm32": F103, "stm32f103": F103, "stm32f407": F407, "stm32g071": G071}
+G0B1 = replace(
+    G071,
+    name="stm32g0b1", product_id=0x467, flash_sizes=(512 * K, 256 * K), ram=Area(0x20000000, 0x20024000),
+    loader_ram=Area(0x20000000, 0x20004000), second_bank=256,
+)  # fmt: skip
+
+CHIPS = {"stm32": F103, "stm32f103": F103, "stm32f407": F407, "stm32g071": G071, "stm32g0b1": G0B1}

@@ -17,6 +17,7 @@ _F1_WRP_AT = 8
 _F1_PAGES_PER_BIT = 4
 _F4_WRP_AT = 8
 _F4_SECTORS = 12
+_G0_DUAL_BANK = 21  # bit of OPTR
 _G0_AREAS = (0x18, 0x20)  # WRP1A, WRP1B: first page in bits 6:0, last page in bits 22:16
 
 
@@ -61,6 +62,11 @@ class OptionBytes:
         held = bytearray(self.read())
         held[_rdp_at(self._chip)] = _LATER_OPEN
         self._set(held)
+
+    @property
+    def makes_two_banks(self) -> bool:
+        """DUAL_BANK (RM0444, 3.7.8), of chips that can have a second bank."""
+        return bool(self._chip.second_bank) and bool(self.read()[_G0_DUAL_BANK // 8] >> _G0_DUAL_BANK % 8 & 1)
 
     def write_protected(self, sector: int) -> bool:
         held = self.read()
