@@ -21,7 +21,7 @@ The error family (the category is the one of the reports; `retryable` says wheth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -171,6 +171,7 @@ class Identity:
     flash_size: int  # bytes; 0 where a board does not say
     flash_base: int = 0  # the address of the flash's first byte
     reserved: int = 0  # bytes at the flash's end that are the boot loader's: backed up, never written
+    security: str = field(default="", compare=False)  # what its fuses ask of an image, in its family's own words
 
     @property
     def flash(self) -> Region:

@@ -33,6 +33,7 @@ from drivers.base import (
 )
 from drivers.esp import boot_log as esp_boot_log
 from drivers.esp import image as esp_image
+from drivers.esp import security
 from drivers.esp.errors import translate
 from drivers.esp.log import attach, esptool, no_progress
 from drivers.files import raw
@@ -150,6 +151,7 @@ class EspSession:
             revision=_revision(esp),
             serial=mac,
             flash_size=esptool.util.flash_size_bytes(size),
+            security=security.read(esp).as_text(),
         )
 
     def digest(self, region: Region) -> str:
@@ -317,7 +319,7 @@ class EspDriver:
         return esp_image.inspect(segment, self.device_type)
 
     def refusal(self, image: Segment, identity: Identity) -> str:
-        return esp_image.refusal(image, identity.chip, identity.revision)
+        return esp_image.refusal(image, identity)
 
     def matches(self, wanted: str, identity: Identity) -> bool:
         return wanted.lower().replace("-", "") == identity.chip

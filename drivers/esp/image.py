@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from drivers.base import BadImage, ImageFacts, Segment
+from drivers.base import BadImage, Identity, ImageFacts, Segment
+from drivers.esp import security
 from drivers.esp.log import attach, esptool, no_log
 
 IMAGE_MAGICS = frozenset({0xE9, 0xEA})  # ESP_IMAGE_HEADER_MAGIC; the ESP8266's "v2" images begin with 0xEA
@@ -19,6 +20,7 @@ _DESCRIPTION_SIZE = 256  # magic, secure_version, 8 reserved, version[32], proje
 _REVISIONS_AT, _REVISIONS = 14, struct.Struct("<BHH")  # esp_image_header_t: min_chip_rev, min_ and max_chip_rev_full
 _NO_LIMIT = 0xFFFF
 _VERSION_OFFSET, _PROJECT_OFFSET, _TEXT_SIZE = 16, 48, 32
+_SECURE_VERSION_OFFSET, _SECURE_VERSION = 4, struct.Struct("<I")
 
 
 def is_image(data: bytes) -> bool:
@@ -44,14 +46,24 @@ def inspect(segment: Segment, chip: str) -> ImageFacts:
     return ImageFacts(chip=chip, project=project, version=version)
 
 
-def refusal(segment: Segment, chip: str, revision: str) -> str:
-    """Why a chip of this revision ("v3.1") would not start the image, as esptool judges it; empty where it would.
-
-    Also empty for what is no image, and for a chip without revisions (the ESP8266). An image from before ESP-IDF 4.4.3
-    has a lowest revision only: of the C3 the minor number, of the others the major one.
-    """
-    if not revision or not is_image(segment.data) or len(segment.data) < _REVISIONS_AT + _REVISIONS.size:
+def refusal(segment: Segment, identity: Identity) -> str:
+    """Why this very chip would not start the image; empty where it would, for what is no image, and for an ESP8266."""
+    data = segment.data
+    if not identity.revision or not is_image(data) or len(data) < _REVISIONS_AT + _REVISIONS.size:
         return ""
+    of_revision = _refusal_of_revision(segment, identity.chip, identity.revision)
+    if of_revision or not identity.security:
+        return of_revision
+    at = _find_description(data)
+    secure_version = None if at is None else _SECURE_VERSION.unpack_from(data, at + _SECURE_VERSION_OFFSET)[0]
+    why = security.refusal(data, segment.address, secure_version, security.Demands.from_text(identity.security))
+    return f"{_name(segment)}: {why}" if why else ""
+
+
+def _refusal_of_revision(segment: Segment, chip: str, revision: str) -> str:
+    """As esptool judges it, of a revision as "v3.1". An image from before ESP-IDF 4.4.3 has a lowest one only: of the
+    C3 the minor number, of the others the major one.
+    """
     major, minor = (int(number) for number in revision.removeprefix("v").split("."))
     old_lowest, lowest, highest = _REVISIONS.unpack_from(segment.data, _REVISIONS_AT)
     if highest == 0 or (highest == _NO_LIMIT and lowest == 0):
@@ -92,10 +104,15 @@ def find_description(data: bytes) -> tuple[str, str] | None:
     ESP-IDF links it first into the first segment; the ESP8266 RTOS SDK puts it at the beginning of the flash-mapped
     segment, hence a search over word boundaries rather than a fixed offset.
     """
+    at = _find_description(data)
+    return None if at is None else (_text(data, at + _VERSION_OFFSET), _text(data, at + _PROJECT_OFFSET))
+
+
+def _find_description(data: bytes) -> int | None:
     at = data.find(_DESCRIPTION_MAGIC)
     while at != -1:
         if at % 4 == 0 and len(data) - at >= _DESCRIPTION_SIZE:
-            return _text(data, at + _VERSION_OFFSET), _text(data, at + _PROJECT_OFFSET)
+            return at
         at = data.find(_DESCRIPTION_MAGIC, at + 1)
     return None
 

@@ -70,6 +70,18 @@ def test_only_the_chosen_device_is_updated_and_lf_takes_the_failed_one(project: 
     assert second.outcomes() == {"ESP32_001": "updated"}
 
 
+def test_firmware_that_a_chips_fuses_would_never_start_is_not_written(project: Project):
+    """The board has Secure Boot V2 enabled (ABS_DONE_1), and the firmware is not signed."""
+    fused = {"factory": str(project.factory("esp32")), "keep": False, "options": {"efuses": {"0x3FF5A018": 1 << 5}}}
+    project.write_batch(boards=("ESP32_001",), targets={"ESP32_001": {"virtual": fused}})
+    result = project.run("fleet.yaml")
+    assert result.outcomes() == {"ESP32_001": "untouched"}, result.output
+    error = result.device("ESP32_001")["error"]
+    assert "it is not signed, and the chip's Secure Boot V2 would never start it" in error["message"]
+    assert error["category"] == "other"
+    assert project.flash("ESP32_001") == project.old_flash("ESP32_001")
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(project: Project):
     gates = {"min_success_rate": 80}
     project.write_batch(boards=["ESP32_001", *FEW[1:], "ESP32_002"], strategy="gradual", waves=[1], quality_gates=gates)

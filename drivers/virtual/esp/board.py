@@ -6,7 +6,7 @@ power on, EN high → ROM ─ IO0 low ──→ loader → stub → …
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from drivers.virtual import timing
@@ -30,14 +30,17 @@ from drivers.virtual.wire import Wire
 class Board:
     """A board on the bench. Its methods are what a hand, an adapter or a supply can do to it; none of them waits."""
 
-    def __init__(self, board_id: str, chip: Chip, mac: bytes, flash: Path, speed: Speed) -> None:
+    def __init__(
+        self, board_id: str, chip: Chip, mac: bytes, flash: Path, speed: Speed, burned: Mapping[int, int]
+    ) -> None:
         self.board_id = board_id
         self._own_chip = chip
         self._mac = mac
+        self._burned = burned
         self._pace = Pace(speed)
         self._cells = NorFlash(flash)
         self.wire = Wire(self._pace, Faults((), board_id))
-        self._machine = Machine(chip, mac, self._cells, self.wire, self._pace)
+        self._machine = Machine(chip, mac, self._cells, self.wire, self._pace, self._burned)
         self._power = Power(self._begin, self.wire.forget)
         self._enabled = True
         self._io0_low = False
@@ -60,7 +63,7 @@ class Board:
     def _rebuild(self, chip: Chip) -> None:
         powered = self._power.is_on
         self.set_power(on=False)
-        self._machine = Machine(chip, self._mac, self._cells, self.wire, self._pace)
+        self._machine = Machine(chip, self._mac, self._cells, self.wire, self._pace, self._burned)
         self.set_power(on=powered)
 
     def set_power(self, *, on: bool) -> None:
@@ -69,7 +72,7 @@ class Board:
 
     def _begin(self) -> None:
         if self._enabled:
-            self._machine = Machine(self._machine.chip, self._mac, self._cells, self.wire, self._pace)
+            self._machine = Machine(self._machine.chip, self._mac, self._cells, self.wire, self._pace, self._burned)
             self._start(Reason.POWER_ON)
 
     def set_pins(self, *, enabled: bool, io0_low: bool) -> None:

@@ -1,4 +1,4 @@
-"""The eFuses of a board as its registers show them: MAC, chip revision. Pure.
+"""The eFuses of a board as its registers show them: MAC, chip revision, and what its options say was burned. Pure.
 
 Sources: the chips' Technical Reference Manuals, chapter "eFuse Controller"; ESP-IDF `esp_efuse_table.csv` of each.
 """
@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
+from collections.abc import Callable, Mapping
+
+from pydantic import JsonValue
 
 from drivers.virtual.esp.chips import Chip, EfuseLayout
 
@@ -33,8 +37,24 @@ def parse_mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def registers(chip: Chip, mac: bytes) -> dict[int, int]:
+def burned(options: Mapping[str, JsonValue]) -> dict[int, int]:
+    """The option `efuses`: address of a register to the bits that are burned in it besides, {"0x60007038": 0x100000}.
+
+    Raises ValueError for anything else.
+    """
+    given = options.get("efuses", {})
+    if not isinstance(given, dict) or not all(type(bits) is int and 0 <= bits < 1 << 32 for bits in given.values()):
+        raise ValueError(f"efuses: no register addresses with their bits: {given!r}")
+    return {int(address, 0): int(str(bits)) for address, bits in given.items()}
+
+
+def registers(chip: Chip, mac: bytes, more: Mapping[int, int]) -> dict[int, int]:
     """Address to value of every eFuse word that is not 0."""
+    found = _as_delivered(chip, mac)
+    return {address: found.get(address, 0) | more.get(address, 0) for address in {*found, *more}}
+
+
+def _as_delivered(chip: Chip, mac: bytes) -> dict[int, int]:
     layout = {
         EfuseLayout.BLOCK0_ESP32: _esp32,
         EfuseLayout.BLOCK1: _block1,
@@ -80,6 +100,18 @@ def _otp_8266(chip: Chip, mac: bytes) -> dict[int, int]:
         base + 0x08: 0xF200B000,
         base + 0x0C: int.from_bytes(mac[:3], "big"),
     }
+
+
+def security(chip: Chip, read: Callable[[int], int]) -> bytes:
+    """Flags, count and key purposes as GET_SECURITY_INFO tells them, of RD_REPEAT_DATA1 and 2. A C2's and a C5's fuses
+    lie elsewhere: as if nothing were burned.
+    """
+    if chip.name in ("esp32c2", "esp32c5"):
+        return bytes(12)
+    first, second = read(chip.efuse_base + 0x34), read(chip.efuse_base + 0x38)
+    enabled, revoked = second >> 20 & 0b11, first >> 21 & 0b111  # SECURE_BOOT_EN, _AGGRESSIVE_REVOKE; _KEY_REVOKE0 to 2
+    purposes = [(first >> 24 | second << 8) >> 4 * key & 0xF for key in range(6)]
+    return struct.pack("<IB7B", enabled | revoked << 3, first >> 18 & 0b111, *purposes, 0)
 
 
 def mac_crc(mac: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from drivers.virtual import timing
@@ -25,12 +26,13 @@ class Machine:
     cells: NorFlash
     wire: Wire
     pace: Pace
+    burned: Mapping[int, int]  # eFuses: register address to bits, besides those that every such chip has
     spi: SpiController = field(init=False)
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
         self.spi = SpiController(self.chip.spi, FlashChip(self.cells))
-        self.memory = Memory(self.chip, self.spi, efuse.registers(self.chip, self.mac))
+        self.memory = Memory(self.chip, self.spi, efuse.registers(self.chip, self.mac, self.burned))
 
     @property
     def faults(self) -> Faults:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Awaitable, Callable
 
-from drivers.virtual.esp import slip
-from drivers.virtual.esp.chips import ESP32, ESP32S2, ESP8266, Reason
+from drivers.virtual.esp import efuse, slip
+from drivers.virtual.esp.chips import ESP32, ESP32S2, ESP32S3, ESP8266, Reason
 from drivers.virtual.esp.download import Download, Inflater
 from drivers.virtual.esp.efuse import ESP32_CRYSTAL_ERROR
 from drivers.virtual.esp.machine import Machine
@@ -20,9 +20,11 @@ from drivers.virtual.esp.program import Exit, Frames, Jump, Reset, RunFlash
 from drivers.virtual.flash import BLOCK, SECTOR
 
 _SYNC_ANSWERS = 8
+_S3_READ_POINTER = 0x3FCEF688  # rom_spiflash_legacy_funcs.read (esptool, `run_stub`)
 _SLOW_READ_LIMIT = 64
 _ROM_FLASH_SIZE = 4 << 20  # what the ROM takes the flash chip for until SPI_SET_PARAMS (g_rom_flashchip)
 _SECURITY_API_VERSION = 0
+_SECURE_BOOT = 1  # the lowest of the flags
 
 
 class Refused(Exception):
@@ -31,6 +33,14 @@ class Refused(Exception):
     def __init__(self, error: RomError) -> None:
         super().__init__(error.name)
         self.error = error
+
+
+class _Hijacked(Exception):
+    """A command ran into code that does not come back."""
+
+    def __init__(self, jump: Jump) -> None:
+        super().__init__()
+        self.jump = jump
 
 
 Handler = Callable[[Request], Awaitable[bytes]]
@@ -83,7 +93,10 @@ class RomLoader:
             if wire.autobaud and request.op != Op.SYNC:
                 continue
             wire.autobaud = False
-            await self._serve(request)
+            try:
+                await self._serve(request)
+            except _Hijacked as hijacked:
+                return hijacked.jump
         return self._exit
 
     async def _serve(self, request: Request) -> None:
@@ -218,10 +231,16 @@ class RomLoader:
 
     async def _read_slow(self, request: Request) -> bytes:
         address, size = _words(request, 2)
+        if entry := self._replaced_read():
+            raise _Hijacked(Jump(entry))
         if size > _SLOW_READ_LIMIT:
             raise Refused(RomError.FLASH_READ_LENGTH)
         self._check_flash(address, size, RomError.FLASH_READ)
         return self._machine.cells.read(address, size).ljust(_SLOW_READ_LIMIT, b"\0")
+
+    def _replaced_read(self) -> int:
+        """What stands in for the S3's flash read, in a table in RAM; 0: nothing. Its way around MEM_END (below)."""
+        return self._machine.memory.read_word(_S3_READ_POINTER) if self._machine.chip is ESP32S3 else 0
 
     def _check_flash(self, address: int, size: int, error: RomError) -> None:
         if not self._machine.spi.attached or address + size > self._flash_size:
@@ -256,19 +275,22 @@ class RomLoader:
         if self._ram is None:
             raise Refused(RomError.FAILED_TO_ACT)
         self._ram = None
+        if not stay and self._machine.chip is ESP32S3 and security_info(self._machine)[0] & _SECURE_BOOT:
+            raise Refused(RomError.FAILED_TO_ACT)  # "Bug in ESP32-S3 ROM prevents stub execution" (esptool, run_stub)
         if not stay:
             self._exit = Jump(entry)
         return b""
 
 
 def security_info(machine: Machine) -> bytes:
-    """Flags, crypt count, key purposes, chip id and API version of a chip without any security set up.
+    """Flags, crypt count, key purposes, chip id and API version.
 
     The ESP32-S2, the first chip with this command, leaves out the last two.
     """
+    fuses = efuse.security(machine.chip, machine.memory.read_word)
     if machine.chip is ESP32S2:
-        return bytes(12)
-    return struct.pack("<IB7xII", 0, 0, machine.chip.image_chip_id, _SECURITY_API_VERSION)
+        return fuses
+    return fuses + struct.pack("<II", machine.chip.image_chip_id, _SECURITY_API_VERSION)
 
 
 def _words(request: Request, count: int) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ class EspStation(SerialStation):
                 f"{self.spec.board_id}: there is no flash chip of {size} bytes (256 KiB to 128 MiB, a power of 2)"
             )
         path = self.folder.flash_file(size, lambda: firmware.factory_image(chip.name))
-        return Board(self.spec.board_id, chip, _mac(self.spec), path, self.spec.speed)
+        return Board(self.spec.board_id, chip, _mac(self.spec), path, self.spec.speed, _burned(self.spec))
 
     def check_faults(self, faults: Sequence[Fault]) -> None:
         """Another chip of the family may be on the board, no other."""
@@ -50,5 +50,12 @@ def _mac(spec: BoardSpec) -> bytes:
         return efuse.derive_mac(spec.board_id)
     try:
         return efuse.parse_mac(spec.mac)
+    except ValueError as error:
+        raise BenchError(f"{spec.board_id}: {error}") from error
+
+
+def _burned(spec: BoardSpec) -> dict[int, int]:
+    try:
+        return efuse.burned(spec.options)
     except ValueError as error:
         raise BenchError(f"{spec.board_id}: {error}") from error

@@ -67,7 +67,7 @@ class Probe:
         self._news = asyncio.Event()
         self.flash_path = folder / "flash.bin"
         flash.create(self.flash_path, 4 << 20, contents)
-        self.board = Board("probe", self.chip, MAC, self.flash_path, speed)
+        self.board = Board("probe", self.chip, MAC, self.flash_path, speed, {})
         self.board.set_faults(tuple(faults))
         self.board.wire.listeners.append(self)
         self.status_bytes = self.chip.status_bytes

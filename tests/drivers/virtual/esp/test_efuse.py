@@ -32,5 +32,5 @@ def test_what_is_no_mac_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
 def test_every_register_holds_a_word(chip) -> None:
-    registers = efuse.registers(chip, b"\xff" * 6)
+    registers = efuse.registers(chip, b"\xff" * 6, {})
     assert all(0 <= value < 2**32 and address % 4 == 0 for address, value in registers.items())
