@@ -70,16 +70,26 @@ SECTORS_16K_DUAL = Layout(SECTORS_16K.sizes, second_bank=12)  # F42x, F43x, F469
 SECTORS_32K = Layout((32 * _K,) * 4 + (128 * _K, 256 * _K))  # F74x, F76x (RM0385 table 3)
 
 
-def mistakable(sectors: Sequence[Sector]) -> dict[Sector, tuple[Sector, ...]]:
-    """The sectors that the manual numbers otherwise than one after the other, and what a boot loader that counts in
-    another way could take for each: the one at its place of the first bank, and the one whose place its number is.
+@dataclass(frozen=True)
+class Doubt:
+    """`counted`: the number of a sector where all are counted one after the other. `others`: what a boot loader that
+    counts in another way could take for either of its two numbers.
     """
+
+    counted: int
+    others: tuple[Sector, ...]
+
+
+def doubts(sectors: Sequence[Sector]) -> dict[Sector, Doubt]:
+    """Of the sectors that the manual numbers otherwise than one after the other."""
     half = len(sectors) // 2
-    return {
-        sector: tuple(sectors[other] for other in sorted({index - half, sector.number}) if other < len(sectors))
-        for index, sector in enumerate(sectors)
-        if sector.number != index
-    }
+    by_number = {sector.number: sector for sector in sectors}
+    found: dict[Sector, Doubt] = {}
+    for index, sector in enumerate(sectors):
+        if sector.number != index:
+            others = (sectors[index - half], *sectors[sector.number : sector.number + 1], by_number.get(index, sector))
+            found[sector] = Doubt(index, tuple(other for other in dict.fromkeys(others) if other != sector))
+    return found
 
 
 @dataclass(frozen=True)

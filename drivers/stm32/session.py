@@ -22,7 +22,7 @@ from drivers.stm32.parts import PARTS, Part
 from drivers.stm32.protocol import MAX_BLOCK, LoaderError, Refused
 from drivers.stm32.sectors import FLASH_BASE, Sector
 from drivers.stm32.signature import Silenced
-from drivers.stm32.writing import write_segments
+from drivers.stm32.writing import Held, put_back, write_segments
 from drivers.translation import translated
 
 _FAST_ATTEMPTS = 2  # at a rate above what is promised, where one was asked for
@@ -45,6 +45,7 @@ class Stm32Session:
         self._connected: Loader | None = None
         self._sectors: tuple[Sector, ...] = ()
         self._part: Part | None = None
+        self._held: Held = {}
         self._was_blank = False  # at some time in this session
         self._silences: list[int] = []  # sizes of flash at whose end the boot loader fell silent
 
@@ -197,7 +198,7 @@ class Stm32Session:
         size = sum(len(segment.data) for segment in segments)
         with self._translated(f"write {size} bytes"):
             loader = self._loader
-            write_segments(loader, self._known_part, self._sectors, segments, progress, self._log)
+            write_segments(loader, self._known_part, self._sectors, segments, progress, self._log, self._held)
 
     def reset(self) -> None:
         with self._translated("reset"):
@@ -286,6 +287,8 @@ class Stm32Session:
     def _loader(self) -> Loader:
         if self._connected is None:
             raise ConnectionLost("the session has no boot loader to talk to; connect first")
+        if self._held:  # after a write that was cut short, and before anything is compared or written
+            put_back(self._connected, self._known_part, self._held)
         return self._connected
 
     @property

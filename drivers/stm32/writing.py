@@ -8,20 +8,23 @@ write-protected sectors"; ST's open boot loader ignores the flash's errors altog
 that can be protected by itself are read back at once; the rest is for whoever verifies.
 
 Where manuals number the sectors of a second bank otherwise than one after the other, nobody has said which of the two a
-boot loader means: the first such erase is a trial that can do no harm.
+boot loader means (ST's open one for the G0C1 counts on, whatever RM0444 says): the first such erase is a trial of one
+and then the other, and what it erases instead is written back.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from drivers.base import BadImage, FlashFailed, Log, Progress, Region, Segment
 from drivers.stm32.loader import Loader
 from drivers.stm32.parts import Cells, Part
 from drivers.stm32.protocol import MAX_BLOCK, Refused
-from drivers.stm32.sectors import Patch, Sector, mistakable, patches
+from drivers.stm32.sectors import Doubt, Patch, Sector, doubts, patches
+
+Held = dict[Sector, bytes]  # what a trial may have erased in the place of its sector, from before it
 
 _GROUP = 0x4000  # bytes of sectors that are erased with one command; a larger sector is a group of its own
 _ERASE_BASE_S = 5.0
@@ -37,23 +40,31 @@ def write_segments(
     segments: Sequence[Segment],
     progress: Progress,
     log: Log,
+    held: Held,
 ) -> None:
-    """Make the flash hold the segments. Raises `BadImage`, `FlashFailed`, and what the loader raises."""
+    """Make the flash hold the segments. Raises `BadImage`, `FlashFailed`, and what the loader raises.
+
+    What is in `held` after an error is for `put_back`, as soon as the boot loader answers again.
+    """
     total = sum(len(segment.data) for segment in segments)
     check = _Check(loader, part.protection_unit)
     touched = patches(sectors, segments)
     if touched and touched[-1].sector.number > loader.max_page:
         raise BadImage(f"this chip's boot loader can erase no page beyond number {loader.max_page}")
-    doubts = mistakable(sectors)
-    trial = next((p for p in touched if p.sector in doubts and not _is_blank(loader, p.sector, part.cells)), None)
+    doubtful = doubts(sectors)
+    trial = next((p for p in touched if p.sector in doubtful and not _is_blank(loader, p.sector, part.cells)), None)
+    numbers = {sector: sector.number for sector in sectors}
     done = 0
     for group in _groups(touched, trial, 1 if part.erase_pause_s else loader.max_pages):
         for patch in group:
             _keep(loader, patch, part.cells, log)
         if trial in group:
-            _erase_on_trial(loader, part, trial, doubts[trial.sector])
+            if _erase_on_trial(loader, part, trial.sector, doubtful[trial.sector], held) != trial.sector.number:
+                numbers |= {sector: doubt.counted for sector, doubt in doubtful.items()}
         else:  # where there is no trial, the doubtful ones are blank
-            _erase(loader, part, [patch for patch in group if trial or patch.sector not in doubts])
+            erased = [patch.sector for patch in group if trial or patch.sector not in doubtful]
+            with _flash_refusals():
+                _erase(loader, part, erased, [numbers[sector] for sector in erased])
         for patch in group:
             for address, data in _chunks(patch, part.cells):
                 with _flash_refusals():
@@ -89,46 +100,75 @@ def _keep(loader: Loader, patch: Patch, cells: Cells, log: Log) -> None:
 
 
 def _read(loader: Loader, region: Region) -> bytes:
-    pieces = (Region(at, min(MAX_BLOCK, region.end - at)) for at in range(region.address, region.end, MAX_BLOCK))
-    return b"".join(loader.read_surely(piece.address, piece.size) for piece in pieces)
+    return b"".join(_pieces(loader, region))
+
+
+def _pieces(loader: Loader, region: Region) -> Iterator[bytes]:
+    for at in range(region.address, region.end, MAX_BLOCK):
+        yield loader.read_surely(at, min(MAX_BLOCK, region.end - at))
 
 
 def _is_blank(loader: Loader, sector: Sector, cells: Cells) -> bool:
-    return not _read(loader, sector.region).strip(bytes([cells.erased]))
+    return all(not data.strip(bytes([cells.erased])) for data in _pieces(loader, sector.region))
 
 
-def _erase(loader: Loader, part: Part, group: Sequence[Patch]) -> None:
-    if group:
-        with _flash_refusals():
-            loader.erase([patch.sector.number for patch in group], _erase_limit_s(group))
+def _erase(loader: Loader, part: Part, sectors: Collection[Sector], numbers: Sequence[int]) -> None:
+    if numbers:
+        loader.erase(numbers, _erase_limit_s(sectors))
         time.sleep(part.erase_pause_s)
 
 
-def _erase_on_trial(loader: Loader, part: Part, patch: Patch, others: Sequence[Sector]) -> None:
-    """Erase a sector in whose place the boot loader might take one of the others: those are as before in any case."""
-    held = {other: _read(loader, other.region) for other in others}
-    _erase(loader, part, [patch])
-    for other, data in held.items():
-        if _read(loader, other.region) != data:
-            for address, piece in _chunks(Patch(other, bytearray(data), ()), part.cells):
-                loader.write(address, piece)
-            raise _miscounted(patch.sector, f"it erases what is at {other.address:#010x}, which was written back")
-    if not _is_blank(loader, patch.sector, part.cells):
-        raise _miscounted(patch.sector, "nothing is erased there")
+def _erase_on_trial(loader: Loader, part: Part, sector: Sector, doubt: Doubt, held: Held) -> int:
+    """Erase a sector in whose place the boot loader might take one of the others: those are as before in any case.
+
+    Returns the number by which it was erased.
+    """
+    held.update({other: _read(loader, other.region) for other in doubt.others})
+    for number in (sector.number, doubt.counted):
+        try:
+            _erase(loader, part, [sector], [number])
+        except Refused as refused:  # as a number that means nothing
+            if refused.at_command:
+                raise
+        taken = [f"{other.address:#010x}" for other, data in held.items() if _read(loader, other.region) != data]
+        if taken:
+            put_back(loader, part, held)
+            raise _miscounted(sector, f"by {number} it erases what is at {taken[0]}, which was written back")
+        if _is_blank(loader, sector, part.cells):
+            held.clear()
+            return number
+    held.clear()
+    raise _miscounted(sector, f"nothing is erased there, by {doubt.counted} neither")
+
+
+def put_back(loader: Loader, part: Part, held: Held) -> None:
+    """Undo what a trial has erased in the place of its sector, also one that was cut short: `held` is empty then."""
+    for sector, data in list(held.items()):
+        for address, piece in _chunks(Patch(sector, bytearray(data), ()), part.cells):
+            if not loader.holds(address, piece):
+                with _flash_refusals():
+                    loader.write(address, piece)
+        if _read(loader, sector.region) != data:
+            raise FlashFailed(
+                f"the boot loader has erased the {sector.region.size} bytes at {sector.address:#010x} in the place of "
+                "others, and they can not be written back",
+                advice="Write them again by the chip's debug port: a backup of `backup_scope: flash` has them.",
+            )
+        del held[sector]
 
 
 def _miscounted(meant: Sector, found: str) -> FlashFailed:
     return FlashFailed(
         f"the boot loader does not erase the sector at {meant.address:#010x} by its number {meant.number}: {found}",
-        advice="The flash is as it was. Unless the sector is write-protected, this boot loader counts otherwise than "
-        "the manual does: make one bank of the two (option DUAL_BANK, DUALBANK, DB1M or nDBANK), or write the firmware "
+        advice="The flash is as it was. Unless the sector is write-protected, this boot loader counts in a way of its "
+        "own: make one bank of the two (option DUAL_BANK, DUALBANK, DB1M or nDBANK), or write the firmware "
         "through the chip's debug port.",
     )
 
 
-def _erase_limit_s(group: Sequence[Patch]) -> float:
-    size = sum(patch.sector.region.size for patch in group)
-    return min(_ERASE_BASE_S + len(group) * _ERASE_SECTOR_S + size * _ERASE_S_PER_BYTE, _ERASE_AT_MOST_S)
+def _erase_limit_s(sectors: Collection[Sector]) -> float:
+    size = sum(sector.region.size for sector in sectors)
+    return min(_ERASE_BASE_S + len(sectors) * _ERASE_SECTOR_S + size * _ERASE_S_PER_BYTE, _ERASE_AT_MOST_S)
 
 
 def _chunks(patch: Patch, cells: Cells) -> Iterator[tuple[int, bytes]]:

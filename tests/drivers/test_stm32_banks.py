@@ -15,8 +15,9 @@ from drivers.stm32 import STM32, Stm32Session, protocol
 from drivers.stm32.lines import Stm32Options
 from drivers.stm32.loader import Loader
 from drivers.stm32.parts import PARTS, Part
-from drivers.stm32.sectors import Layout, Sector, mistakable
-from drivers.stm32.writing import write_segments
+from drivers.stm32.protocol import LoaderError
+from drivers.stm32.sectors import Layout, Sector, doubts
+from drivers.stm32.writing import Held, put_back, write_segments
 from drivers.virtual.client import Bench
 from drivers.virtual.spec import BenchSpec, BoardSpec
 
@@ -66,7 +67,7 @@ def test_where_an_option_makes_one_bank_its_pages_are_counted_through(product: i
     switch = next(switch for switch in PARTS[product].switches if size <= switch.largest)
     sectors = switch.layout.sectors(size)
     assert [sector.number for sector in sectors] == list(range(len(sectors)))
-    assert not mistakable(sectors)
+    assert not doubts(sectors)
 
 
 @given(part=st.sampled_from(list(PARTS.values())), share=st.sampled_from([1, 2, 4]))
@@ -79,9 +80,9 @@ def test_the_sectors_of_every_part_cover_its_flash_and_no_two_share_a_number(par
         assert ends[-1] == BASE + layout.reach(size)
         numbers = [sector.number for sector in sectors]
         assert numbers == sorted(set(numbers))
-        for sector, others in mistakable(sectors).items():
-            assert others
-            assert sector not in others
+        for sector, doubt in doubts(sectors).items():
+            assert doubt.others
+            assert sector not in doubt.others
 
 
 Means = Callable[[Sequence[Sector], int], Sector | None]
@@ -115,17 +116,26 @@ class CountingLoader:
         self.flash = bytearray(flash)
         self._sectors = sectors
         self._means = means
+        self._at = 0
+        self.connect()
+
+    def connect(self, frames: int = 1 << 30) -> None:
+        """As after a reset; the line is lost behind so many frames, before the answer to the last one."""
+        self._frames_left = frames
         self._answers = b""
         self._takes = self._command
-        self._at = 0
 
     def read(self, size: int) -> bytes:
         data, self._answers = self._answers[:size], self._answers[size:]
         return data
 
     def write(self, frame: bytes) -> None:
-        self._answers += ACK
-        self._takes(frame)
+        self._frames_left -= 1
+        if self._frames_left >= 0:
+            self._answers += ACK
+            self._takes(frame)
+        if self._frames_left <= 0:
+            self._answers = b""
 
     def reset_input_buffer(self) -> None:
         pass
@@ -187,21 +197,44 @@ def test_whatever_a_boot_loader_means_by_a_number_the_flash_is_written_right_or_
     offsets = starts[0], sectors[len(sectors) // 2].address - BASE + starts[1]
     segments = [Segment(BASE + at, b"new" * size) for at, size in zip(offsets, sizes, strict=True) if size]
     port = CountingLoader(before, sectors, means)
-    client = Loader(port, [].append)  # type: ignore[arg-type]
-    client.abilities = protocol.Abilities(0x31, frozenset({protocol.Command.EXTENDED_ERASE}))
+    client = client_of(port)
     wanted = bytearray(before)
     for segment in segments:
         wanted[segment.address - BASE : segment.region.end - BASE] = segment.data
     steps: list[int] = []
     try:
-        write_segments(client, no_pause(part), sectors, segments, lambda done, _: steps.append(done), [].append)
+        write_segments(client, no_pause(part), sectors, segments, lambda done, _: steps.append(done), [].append, {})
     except FlashFailed:
-        assert means is not by_the_manual
+        assert means not in (by_the_manual, counted_through)
         wanted = bytearray(before)
     else:
         assert steps == sorted(steps)
         assert steps[-1] == sum(len(segment.data) for segment in segments)
     assert port.flash == wanted
+
+
+@settings(max_examples=60, deadline=None)
+@given(frames=st.integers(1, 500))
+def test_a_trial_that_a_lost_line_cuts_short_is_undone_as_soon_as_the_board_answers_again(frames: int):
+    part = no_pause(PARTS[0x467])
+    sectors = part.usual_layout(256 * K).sectors(256 * K)
+    before = random.Random(1).randbytes(256 * K)
+    segments = [Segment(BASE + 128 * K + 0x123, b"new" * 0x300)]
+    port = CountingLoader(before, sectors, always_of_the_first_bank)
+    held: Held = {}
+    port.connect(frames)
+    with pytest.raises((LoaderError, FlashFailed)):
+        write_segments(client_of(port), part, sectors, segments, ignore, [].append, held)
+    port.connect()
+    put_back(client_of(port), part, held)
+    assert port.flash == before
+    assert not held
+
+
+def client_of(port: CountingLoader) -> Loader:
+    client = Loader(port, [].append)  # type: ignore[arg-type]
+    client.abilities = protocol.Abilities(0x31, frozenset({protocol.Command.EXTENDED_ERASE}))
+    return client
 
 
 def no_pause(part: Part) -> Part:

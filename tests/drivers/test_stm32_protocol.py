@@ -319,7 +319,7 @@ def test_an_l0_is_erased_to_zeros_and_written_by_half_pages():
     port = ScriptedPort(erased, *[written, held], written, written)
     client = on(port)
     client.abilities = protocol.Abilities(0x31, frozenset({0x44}))
-    write_segments(client, part, part.layout.sectors(0x10000), image, lambda *_: None, [].append)
+    write_segments(client, part, part.layout.sectors(0x10000), image, lambda *_: None, [].append, {})
     assert port.sent.count(b"\x31\xce") == 2
     assert protocol.data_frame(page) in port.sent
     assert protocol.data_frame(tail[:0x40]) in port.sent
