@@ -16,6 +16,7 @@ from drivers.esp.log import attach, esptool, no_log
 IMAGE_MAGICS = frozenset({0xE9, 0xEA})  # ESP_IMAGE_HEADER_MAGIC; the ESP8266's "v2" images begin with 0xEA
 _NVS_STATE = b"\xff\xff\xff"  # behind the first byte: an NVS page begins with its state, 0xFFFFFFFE and the like
 _DESCRIPTION_MAGIC = struct.pack("<I", 0xABCD5432)  # esp_app_desc_t.magic_word
+_FIRST_BYTES = 32  # behind both headers: where ESP-IDF's boot loader looks for the description, and nowhere else
 _DESCRIPTION_SIZE = 256  # magic, secure_version, 8 reserved, version[32], project_name[32], …
 _REVISIONS_AT, _REVISIONS = 14, struct.Struct("<BHH")  # esp_image_header_t: min_chip_rev, min_ and max_chip_rev_full
 _NO_LIMIT = 0xFFFF
@@ -54,10 +55,18 @@ def refusal(segment: Segment, identity: Identity) -> str:
     of_revision = _refusal_of_revision(segment, identity.chip, identity.revision)
     if of_revision or not identity.security:
         return of_revision
-    at = _find_description(data)
-    secure_version = None if at is None else _SECURE_VERSION.unpack_from(data, at + _SECURE_VERSION_OFFSET)[0]
-    why = security.refusal(data, segment.address, secure_version, security.Demands.from_text(identity.security))
+    why = security.refusal(data, segment.address, _secure_version(data), security.Demands.from_text(identity.security))
     return f"{_name(segment)}: {why}" if why else ""
+
+
+def _secure_version(data: bytes) -> int | None:
+    """Of an application. A boot loader with anti-rollback has the magic word, too, as a number that it compares with;
+    in a merged image the first description need not be that of the application which is started.
+    """
+    description = data[_FIRST_BYTES : _FIRST_BYTES + _DESCRIPTION_SIZE]
+    if len(description) < _DESCRIPTION_SIZE or not description.startswith(_DESCRIPTION_MAGIC):
+        return None
+    return int(_SECURE_VERSION.unpack_from(description, _SECURE_VERSION_OFFSET)[0])
 
 
 def _refusal_of_revision(segment: Segment, chip: str, revision: str) -> str:

@@ -145,6 +145,18 @@ def test_an_application_older_than_anti_rollback_allows_is_refused(tmp_path: Pat
         )
 
 
+def test_a_boot_loader_that_only_knows_the_magic_word_has_no_secure_version(tmp_path: Path):
+    """One with anti-rollback compares with it. The first application of a merged image need not be what is started."""
+    magic = struct.pack("<I", 0xABCD5432)
+    boot_loader = bytearray(app_image("esp32c3", size=5000).replace(magic, bytes(4)))
+    boot_loader[0x200:0x208] = magic + bytes(4)
+    merged = bytes(boot_loader).ljust(0x10000, b"\xff") + with_secure_version("esp32c3", 0)
+    merged = merged.ljust(0x20000, b"\xff") + with_secure_version("esp32c3", 2)
+    with chip(tmp_path, "esp32c3", {C3 + 0x3C: 0b11 << 14}) as identity:
+        assert refusal(identity, bytes(boot_loader), 0) == ""
+        assert refusal(identity, merged, 0) == ""
+
+
 def test_a_c3_with_secure_boot_has_no_stub_and_is_written_read_and_started_all_the_same(tmp_path: Path):
     """Its ROM starts no program from RAM then (esptool, `run_stub`)."""
     options = {"efuses": {hex(C3 + 0x38): 1 << 20}}
