@@ -108,6 +108,11 @@ def _pieces(loader: Loader, region: Region) -> Iterator[bytes]:
         yield loader.read_surely(at, min(MAX_BLOCK, region.end - at))
 
 
+def _holds(loader: Loader, sector: Sector, data: bytes) -> bool:
+    pieces = range(0, len(data), MAX_BLOCK)
+    return all(loader.holds(sector.address + at, data[at : at + MAX_BLOCK]) for at in pieces)
+
+
 def _is_blank(loader: Loader, sector: Sector, cells: Cells) -> bool:
     return all(not data.strip(bytes([cells.erased])) for data in _pieces(loader, sector.region))
 
@@ -130,7 +135,7 @@ def _erase_on_trial(loader: Loader, part: Part, sector: Sector, doubt: Doubt, he
         except Refused as refused:  # as a number that means nothing
             if refused.at_command:
                 raise
-        taken = [f"{other.address:#010x}" for other, data in held.items() if _read(loader, other.region) != data]
+        taken = [f"{other.address:#010x}" for other, data in held.items() if not _holds(loader, other, data)]
         if taken:
             put_back(loader, part, held)
             raise _miscounted(sector, f"by {number} it erases what is at {taken[0]}, which was written back")
@@ -148,7 +153,7 @@ def put_back(loader: Loader, part: Part, held: Held) -> None:
             if not loader.holds(address, piece):
                 with _flash_refusals():
                     loader.write(address, piece)
-        if _read(loader, sector.region) != data:
+        if not _holds(loader, sector, data):
             raise FlashFailed(
                 f"the boot loader has erased the {sector.region.size} bytes at {sector.address:#010x} in the place of "
                 "others, and they can not be written back",
