@@ -143,8 +143,9 @@ class Stm32Session:
             raise WrongBoard(f"product id {product_id:#05x} is none that this driver knows")
         self._look_at_start(loader, part)
         # Once may be noise, and a flash that is taken for smaller than it is refuses its firmware.
-        electronic = signature.read(loader, part, {size for size in self._silences if self._silences.count(size) > 1})
-        layout = signature.layout(loader, part, electronic.flash_size)
+        too_large = {size for size in self._silences if self._silences.count(size) > 1}
+        electronic = signature.read(loader, part, too_large)
+        layout = signature.layout(loader, part, electronic.flash_size, too_large)
         size = layout.reach(electronic.flash_size)
         if size < electronic.flash_size:
             self._log(f"two banks that lie apart: {size} bytes are handled, the second bank is left alone")

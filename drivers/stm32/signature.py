@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drivers.base import Region
 from drivers.stm32.errors import swapped
@@ -66,20 +66,32 @@ def _readable(loader: Loader, part: Part, too_large: Collection[int]) -> int:
     for size in (kib * _KIB for kib in _SIZES_KIB if kib * _KIB <= part.largest_flash):
         if size in too_large:
             continue
-        try:
-            if _try_read(loader, Region(FLASH_BASE + size - _WORD, _WORD)):
-                return size
-        except NoAnswer as error:
-            raise Silenced(size) from error
+        if _reaches(loader, size):
+            return size
     return part.largest_flash
 
 
-def layout(loader: Loader, part: Part, size: int) -> Layout:
-    """How this very chip's flash is cut: some parts have an option for it. Raises `WrongBoard` for swapped banks."""
+def _reaches(loader: Loader, size: int) -> bool:
+    try:
+        return bool(_try_read(loader, Region(FLASH_BASE + size - _WORD, _WORD)))
+    except NoAnswer as error:
+        raise Silenced(size) from error
+
+
+def layout(loader: Loader, part: Part, size: int, too_large: Collection[int] = ()) -> Layout:
+    """How this very chip's flash is cut: some parts have an option for it. `too_large`: as for `read`.
+
+    There is no hole in a flash that can be read to the end of `size`: that may be all that was found of one which goes
+    on behind it, and a G474RB's 128 KiB have been erased through in one bank, whatever the manual's table says.
+
+    Raises `WrongBoard` for swapped banks, `Silenced` as `read` does.
+    """
     switch = next((switch for switch in part.switches if size <= switch.largest), None)
     found = switch.layout if switch and _is_set(loader, switch.option) else part.usual_layout(size)
     if found.second_bank is not None and part.swapped and _is_set(loader, part.swapped):
         raise swapped()
+    if found.reach(size) < size and size not in too_large and _reaches(loader, size):
+        return replace(found, second_at=None)
     return found
 
 

@@ -287,6 +287,25 @@ def test_where_the_size_register_can_not_be_read_the_flash_ends_where_it_can_not
     assert found == signature.Electronic("", 128 * 1024)
 
 
+def test_what_can_be_read_of_a_g47x_to_its_end_has_no_hole():
+    """Where its size register can not be read, what was found ends before the hole, or is all of 128 KiB."""
+    refused, word, two_banks = [ACK + NACK] * 3, [ACK * 3 + b"last"] * 2, [ACK * 3 + b"\x40\x00"] * 2
+    client = loader(*refused * 6, *word, *two_banks, *word)
+    size = signature.read(client, PARTS[0x469]).flash_size
+    assert size == 128 * 1024
+    sectors = signature.layout(client, PARTS[0x469], size).sectors(size)
+    assert (len(sectors), sectors[-1].end) == (64, 0x08020000)
+
+
+def test_a_g47x_that_can_not_be_read_to_its_end_has_a_hole_behind_its_first_bank():
+    two_banks, size = [ACK * 3 + b"\x40\x00"] * 2, 256 * 1024
+    refused = signature.layout(loader(*two_banks, *[ACK + NACK] * 3), PARTS[0x469], size)
+    with pytest.raises(signature.Silenced):
+        signature.layout(loader(*two_banks), PARTS[0x469], size)
+    for layout in (refused, signature.layout(loader(*two_banks), PARTS[0x469], size, {size})):
+        assert layout.sectors(size)[-1].end == 0x08020000
+
+
 def test_a_boot_loader_that_refuses_to_read_at_all_has_not_said_that_it_has_no_signature():
     with pytest.raises(Refused):
         signature.read(loader(*[NACK] * 3), PARTS[0x410])
