@@ -79,7 +79,7 @@ class UpdateSession(ABC):
         self._written = Written.NOTHING
         self._may_have_taken = not link.untouched  # an image of which nobody knows that it is good
         self._checked: str | None = None  # the MD5 of what the board has taken and checked
-        self._sent_at = 0.0 if link.untouched else time.monotonic()  # at the latest
+        self._taken_at = 0.0 if link.untouched else time.monotonic()  # OK, or last byte; at the latest
         self._restarted = False  # since the image was sent
         self._is_started = False  # what runs now is what was to be started
         self._watch = Watch()
@@ -243,6 +243,7 @@ class UpdateSession(ABC):
         try:
             self._send(segment, progress)
             self._written = Written.TAKEN
+            self._taken_at = time.monotonic()
         except (ConnectionLost, PhaseTimeout, OSError) as error:
             if self._written is not Written.SENT:
                 raise
@@ -251,7 +252,7 @@ class UpdateSession(ABC):
 
     def _sent(self) -> None:
         self._written = Written.SENT
-        self._sent_at = time.monotonic()
+        self._taken_at = time.monotonic()
         self._restarted = False
 
     def _refused(self) -> None:
@@ -313,7 +314,7 @@ class UpdateSession(ABC):
 
     @property
     def _waited(self) -> bool:
-        return time.monotonic() - self._sent_at > self._options.restart_s
+        return time.monotonic() - self._taken_at > self._options.restart_s
 
     def reset(self) -> None:
         """Boards restart themselves after an update, and are left alone without one. The console begins anew.

@@ -6,7 +6,8 @@ import base64
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def test_without_a_page_nobody_knows_what_became_of_an_upload(tmp_path: Path):
         with pytest.raises(ConnectionLost, match="without a word") as lost:
             session.write([image()], ignore)
         assert "version_path" in lost.value.advice
-        assert there.what_runs() == NEW
+        assert there.comes_to_run(NEW)
 
 
 def test_an_esp32_that_is_asked_as_if_it_were_an_esp8266_misses_the_origin(tmp_path: Path):
@@ -247,10 +248,10 @@ def test_a_missing_authority_is_said(tmp_path: Path):
 
 
 @contextmanager
-def played(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
+def played(*answers: bytes | Callable[[], bytes]) -> Iterator[tuple[str, list[bytes]]]:
     """Gives these answers, one a connection, each after it has read a request; what it read is in the list."""
     server = socket.create_server(("127.0.0.1", 0))
-    server.settimeout(10)
+    server.settimeout(30)
     read: list[bytes] = []
 
     def play() -> None:
@@ -260,9 +261,9 @@ def played(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
             except OSError:
                 return
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(30)
                 read.append(_request(connection))
-                connection.sendall(answer)
+                connection.sendall(answer() if callable(answer) else answer)
 
     thread = threading.Thread(target=play)
     thread.start()
@@ -272,7 +273,7 @@ def played(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)  # wakes the thread
         server.close()
-        thread.join(10)
+        thread.join()
 
 
 def _request(connection: socket.socket) -> bytes:
@@ -304,7 +305,7 @@ PAGE = answer("200 OK", b"<form>")
 
 def update(port: str, **options: Any) -> list[str]:
     lines: list[str] = []
-    link = Link(port, 0, 0, options=HttpOptions(**options), connect_timeout_s=2, read_timeout_s=2)
+    link = Link(port, 0, 0, options=HttpOptions(**options), connect_timeout_s=30, read_timeout_s=30)
     session = HTTP_OTA.open(link, lines.append)
     try:
         session.connect()
@@ -368,6 +369,23 @@ def test_an_upload_that_is_asked_for_a_password_only_then_is_sent_again():
         update(port, username="admin", password={"env": PASSWORD_VARIABLE})
         assert b"uthorization: Basic" not in read[1]
         assert b"uthorization: Basic" in read[2]
+
+
+def test_the_time_for_the_restart_counts_from_the_boards_word_on_the_image():
+    """It may check a large one for seconds; until it restarts, the page is the old firmware's."""
+    old, new = (answer("200 OK", f'{{"version": "{version}"}}'.encode()) for version in (OLD, NEW))
+
+    def late() -> bytes:
+        time.sleep(3.2)
+        return answer("200 OK", b"Update Success! Rebooting...")
+
+    with played(PAGE, old, late, old, new) as (port, _read):
+        link = Link(port, 0, 0, options=HttpOptions(version_path="/", restart_s=3))
+        session = HTTP_OTA.open(link, lambda _line: None)
+        session.connect()
+        session.write([Segment(0, b"\xe9" + bytes(5000))], ignore)
+        session.reset()
+        assert OLD not in console_until(session, NEW)
 
 
 def test_no_proxy_of_the_environment_sees_the_firmware(monkeypatch: pytest.MonkeyPatch):
@@ -502,7 +520,7 @@ def test_quotes_are_short_and_in_one_line(text: str):
 @given(st.one_of(st.binary(max_size=300), st.binary(max_size=200).map(lambda data: b"HTTP/1.1 200 OK\r\n" + data)))
 def test_any_bytes_from_the_server_end_in_a_device_error_or_an_answer(data: bytes):
     with played(data, data, data) as (port, _read):
-        link = Link(port, 0, 0, options=HttpOptions(), connect_timeout_s=2, read_timeout_s=2)
+        link = Link(port, 0, 0, options=HttpOptions(), connect_timeout_s=30, read_timeout_s=30)
         session = HTTP_OTA.open(link, lambda _line: None)
         try:
             session.connect()
