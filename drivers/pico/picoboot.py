@@ -5,6 +5,7 @@ Sources: RP2040 datasheet 2.8.5, RP2350 datasheet 5.6, pico-sdk `boot/picoboot.h
 
 from __future__ import annotations
 
+import errno
 import struct
 import time
 from dataclasses import dataclass
@@ -185,8 +186,18 @@ class Picoboot:
         if command & _IN:
             self._device.write(self._out, b"", _COMMAND_MS)
         else:
-            self._device.read(self._in, 64, limit_ms)
+            self._take_acknowledgement(command, limit_ms)
         return read
+
+    def _take_acknowledgement(self, command: Command, limit_ms: int) -> None:
+        """A board that was told to restart may have left before a slow host asks for it: it has obeyed."""
+        import usb.core
+
+        try:
+            self._device.read(self._in, 64, limit_ms)
+        except usb.core.USBError as error:
+            if error.errno != errno.ENODEV or command not in (Command.REBOOT, Command.REBOOT2):
+                raise
 
     def _refusal(self, command: Command, error: Exception) -> Exception:
         """Why the board halted the endpoint; the error itself where it does not say, or is gone."""

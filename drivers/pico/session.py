@@ -77,9 +77,11 @@ class PicoSession:
         """`is_there` waits up to so many seconds for the boot loader."""
         deadline = time.monotonic() + self._link.connect_timeout_s
         found, touched = is_there(0.0), False
-        while not found and (left_s := deadline - time.monotonic()) > 0:
+        left_s = self._link.connect_timeout_s
+        while not found and left_s > 0:  # once at least, however long the first look took
             touched = (not self._options.port_is_adapter and self._app.touch()) or touched
-            found = is_there(min(_TOUCH_AGAIN_S, left_s))
+            left_s = deadline - time.monotonic()
+            found = is_there(min(_TOUCH_AGAIN_S, max(left_s, 0.0)))
         if not found:
             raise ConnectionLost(self._why_no_loader(touched), advice=_BY_HAND)
         if self._app.is_plugged_in and not self._options.port_is_adapter:

@@ -28,7 +28,7 @@ from drivers.base import (
     Segment,
     WrongBoard,
 )
-from drivers.pico import PICO, PICO2, PICO_USB, PicoOptions, usb_devices
+from drivers.pico import PICO, PICO2, PICO_USB, PicoOptions, usb_devices, usb_session
 from drivers.pico import uf2 as pico_uf2
 from drivers.pico.app import AppPort
 from drivers.pico.drive import BootDrive, parse_info
@@ -36,6 +36,7 @@ from drivers.pico.errors import translate_drive, translate_usb
 from drivers.pico.picoboot import Command, Refused, Status
 from drivers.virtual.client import Bench
 from drivers.virtual.errors import BenchError
+from drivers.virtual.pico import board as virtual_board
 from drivers.virtual.pico import firmware
 from drivers.virtual.pico.chips import CHIPS, FLASH_BASE
 from drivers.virtual.pico.program import Behaviour
@@ -55,7 +56,7 @@ from drivers.virtual.spec import (
 from harness import backup as blocks
 from harness.deadline import limit
 from harness.store import Store
-from tests.drivers.virtual.pico.conftest import NEEDS_MOUNTS, SECTOR, has_drive, in_loader, on_board, until
+from tests.drivers.virtual.pico.conftest import NEEDS_MOUNTS, SECTOR, eventually, has_drive, in_loader, on_board, until
 
 TYPES = ("pico", "pico2", "pico-usb", "pico2-usb")
 NAMES = {"pico": "rp2040", "pico-usb": "rp2040", "pico2": "rp2350", "pico2-usb": "rp2350"}
@@ -72,7 +73,7 @@ def app(device_type: str, version: str, **more: object) -> bytes:
     return firmware.build_app(CHIPS[device_type], "app", version, **more)
 
 
-def link(bench: Bench, device_type: str, *, port: str = "pty", timeout_s: float = 10.0, **options: object) -> Link:
+def link(bench: Bench, device_type: str, *, port: str = "pty", timeout_s: float = 30.0, **options: object) -> Link:
     ports = bench.boards["b"]
     over_usb = device_type.endswith("usb")
     return Link(
@@ -121,7 +122,7 @@ def flash(tmp_path: Path) -> bytes:
     return (tmp_path / "b" / "flash.bin").read_bytes()
 
 
-def heard(session, wanted: str, limit_s: float = 20.0) -> str:
+def heard(session, wanted: str, limit_s: float = 30.0) -> str:
     """What the console said until `wanted` came."""
     said = ""
     with limit(limit_s, "the console"):
@@ -310,13 +311,12 @@ def test_another_chip_on_the_port_is_told(bench, session, device_type: str):
 def test_an_application_that_ignores_the_touch_leaves_the_flash_alone(bench, opened, tmp_path: Path, device_type: str):
     before = flash(tmp_path)
     bench.set_faults("b", [StuckInApp(fault="stuck-in-app")])
-    session = opened(timeout_s=0.5)
     with pytest.raises(ConnectionLost, match="although it was asked to at 1200 baud") as raised:
-        session.connect()
+        opened(timeout_s=0.5).connect()
     assert "BOOTSEL" in raised.value.advice
     assert flash(tmp_path) == before
     bench.set_faults("b", [])
-    session.connect()
+    opened().connect()
 
 
 @SESSIONS
@@ -465,7 +465,7 @@ def test_a_drive_alone_can_not_start_the_application_but_its_usb_can(bench, open
     with pytest.raises(ConnectionLost, match="no command that starts the application"):
         session.reset()
     ports = bench.boards["b"]
-    both = Link(ports.url, 115200, 921600, mount_point=ports.mount_point, usb=ports.usb, connect_timeout_s=5)
+    both = Link(ports.url, 115200, 921600, mount_point=ports.mount_point, usb=ports.usb)
     other = PICO.open(both, lambda _line: None)
     try:
         other.connect()
@@ -474,6 +474,22 @@ def test_a_drive_alone_can_not_start_the_application_but_its_usb_can(bench, open
         assert not has_drive(ports.mount_point)
     finally:
         other.close()
+
+
+def test_a_board_that_has_left_before_a_slow_host_takes_its_acknowledgement_has_obeyed(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(virtual_board, "_SHORTEST_RESTART_S", 0.0)
+    monkeypatch.setattr(usb_session, "_REBOOT_MS", 0)
+
+    async def test(board) -> None:
+        await in_loader(board)
+        (port,) = {socket.getsockname()[1] for socket in board.usb._server.sockets}
+        usb = Link("", 115200, 115200, usb=f"usbip://127.0.0.1:{port}/1-1", options=PicoOptions())
+        session = PICO_USB.open(usb, lambda _line: None)
+        await asyncio.to_thread(session.connect)
+        await asyncio.to_thread(session.reset)
+        await eventually(lambda: board._in_app)
+
+    on_board(tmp_path, "pico-usb", test, contents=app("pico-usb", "1.0.0"))
 
 
 @OverUsb
@@ -593,8 +609,8 @@ def test_an_erase_that_another_session_was_cut_in_is_waited_for(bench, opened, t
     """Where it is not, the boot loader acknowledges it to the next session, and is one answer behind from then on."""
     first, second = opened(), opened()
     first.connect()
-    bench.set_faults("b", [SlowErase(fault="slow-erase", seconds=1)])
-    with pytest.raises(PhaseTimeout), limit(0.5, "writing"):
+    bench.set_faults("b", [SlowErase(fault="slow-erase", seconds=5)])
+    with pytest.raises(PhaseTimeout), limit(2.5, "writing"):
         first.write([Segment(FLASH_BASE + SECTOR, bytes(SECTOR))], ignore)
     second.connect()
     assert second.read(Region(FLASH_BASE + SECTOR, SECTOR), ignore) == b"\xff" * SECTOR
