@@ -33,7 +33,6 @@ class PicoBoard:
         self.board_id = board_id
         self._unique = unique
         self._own_chip = chip
-        self._is_real_time = speed is Speed.REALISTIC
         self._pace = Pace(speed)
         self._cells = NorFlash(flash)
         self.wire = CdcWire(self._pace, Faults((), board_id))
@@ -111,8 +110,7 @@ class PicoBoard:
     def _restart(self, into: str, after_s: float) -> None:
         if self._restarts is not None and not self._restarts.done():
             restarts = self._restarts
-            delay_s = max(after_s, _SHORTEST_RESTART_S) if self._is_real_time else _SHORTEST_RESTART_S
-            asyncio.get_running_loop().call_later(delay_s, _settle, restarts, into)
+            asyncio.get_running_loop().call_later(max(after_s, _SHORTEST_RESTART_S), _settle, restarts, into)
 
     async def _run(self, into: str) -> str:
         self._restarts = asyncio.get_running_loop().create_future()
