@@ -15,7 +15,7 @@ Fate = Callable[[bytes], int]
 
 def own_address() -> str:
     """An address of the loopback network that no other test process has, for tools with a fixed port."""
-    return f"127.99.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF or 1}"
+    return f"127.99.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF}"
 
 
 @contextmanager

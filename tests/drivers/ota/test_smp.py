@@ -66,12 +66,12 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def opened(bench: Bench, lines: list[str]) -> Open:
-    def make(host: str = "", read_timeout_s: float = 20, chip: str = "smp", **options: object) -> SmpSession:
+    def make(
+        host: str = "", connect_s: float = 20, read_s: float = 20, chip: str = "smp", **options: object
+    ) -> SmpSession:
         url = f"net://{host or bench.boards['Z'].host}"
-        chosen = SmpOptions.model_validate({"restart_within": 20, **options})
-        link = Link(
-            url, 115200, 115200, False, chip, chosen, "", "", connect_timeout_s=2, read_timeout_s=read_timeout_s
-        )
+        chosen = SmpOptions.model_validate({"restart_within": 60, **options})
+        link = Link(url, 0, 0, chip=chip, options=chosen, connect_timeout_s=connect_s, read_timeout_s=read_s)
         return SMP.open(link, lines.append)
 
     return make
@@ -101,7 +101,7 @@ def update(session: SmpSession, segment: Segment = NEW) -> None:
 
 
 def console(session: SmpSession) -> str:
-    with limit(20, "the console"):
+    with limit(30, "the console"):
         while not (said := session.read_console(0.2)):
             pass
     return said.decode()
@@ -132,7 +132,7 @@ def test_a_reset_without_confirmation_takes_it_back(bench: Bench, session: SmpSe
     assert runs(tmp_path, NEW.data)
     bench.power("Z", on=False)
     bench.power("Z", on=True)
-    with limit(20, "the old firmware"):
+    with limit(30, "the old firmware"):
         while session.read_console(0.2) == b"" or session.installed_version(0) != "0.0.0":
             pass
     assert runs(tmp_path, OLD)
@@ -282,7 +282,7 @@ def test_a_power_cut_in_the_middle_leaves_the_old_firmware_and_the_next_try_succ
 
 
 def test_a_board_that_loses_its_power_for_good_is_a_network_error_and_is_as_it_was(bench, opened: Open, tmp_path: Path):
-    session = opened(read_timeout_s=2)
+    session = opened(read_s=4)
     session.connect()
     bench.set_faults("Z", [PowerLoss(fault="power-loss", at_byte=20_000)])
     with pytest.raises(NetworkFailed, match="no answer") as raised:
@@ -326,8 +326,8 @@ def test_a_digest_that_lies_fails_the_write(bench: Bench, session: SmpSession, t
 
 def test_a_silent_board_is_a_network_error_within_the_time_to_connect(bench: Bench, opened: Open):
     bench.set_faults("Z", [SilentLine(fault="silent")])
-    session = opened()
-    with limit(10, "connecting"), pytest.raises(NetworkFailed, match="no answer") as raised:
+    session = opened(connect_s=1)
+    with limit(30, "connecting"), pytest.raises(NetworkFailed, match="no answer") as raised:
         session.connect()
     assert raised.value.retryable
     assert raised.value.category is Category.NETWORK
@@ -542,4 +542,4 @@ def test_nobody_at_the_port_is_a_network_error(opened: Open):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(NetworkFailed):
-            opened(host=f"127.0.0.1:{taken.getsockname()[1]}").connect()
+            opened(host=f"127.0.0.1:{taken.getsockname()[1]}", connect_s=1).connect()

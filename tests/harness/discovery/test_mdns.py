@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
 
-from harness.discovery import Places, discover
+from harness.discovery import Found, Places, discover
 from harness.discovery.mdns import NoMulticast, sightings
 from harness.discovery.services import ARDUINO, ESPHOME, HTTP
+from harness.discovery.sighting import Sighting
 from tests.harness.discovery.announced import LOOPBACK, announced, service
 
 LISTEN_S = 2.5
+Heard = TypeVar("Heard")
+
+
+def listened(listen: Callable[[], list[Heard]], is_all: Callable[[list[Heard]], bool]) -> list[Heard]:
+    """What was heard. On a busy machine some answer when the time is over: then it is listened again, five times."""
+    for _ in range(4):
+        if is_all(heard := listen()):
+            return heard
+    return listen()
 
 
 def test_boards_that_announce_themselves_are_found_with_all_their_services_as_one(machine):
@@ -25,14 +37,20 @@ def test_boards_that_announce_themselves_are_found_with_all_their_services_as_on
         service(ESPHOME, hall, 6053, platform="ESP32", version="2025.1.0", mac=mac.replace(":", "")),
         service(HTTP, printer, 631),
     ]
-    places = machine.places()
+    network = {"network": True, "interfaces": (LOOPBACK,), "listen_s": LISTEN_S}
+    places = Places(**{**vars(machine.places()), **network})
+
+    def seen() -> list[Sighting]:
+        return [each for each in sightings(LISTEN_S, [LOOPBACK]) if mark in each.device_id]
+
+    def found() -> list[Found]:
+        return [each for each in discover(places=places, lock_dir=machine.lock_dir) if mark in each.device_id]
+
     with announced(boards):
-        seen = sightings(LISTEN_S, [LOOPBACK])
-        listening = Places(**{**vars(places), "network": True, "interfaces": (LOOPBACK,), "listen_s": LISTEN_S})
-        found = discover(places=listening, lock_dir=machine.lock_dir)
-    mine = {sighting.device_id for sighting in seen if mark in sighting.device_id}
-    assert mine == {kitchen, hall, printer}
-    by_id = {board.device_id: board for board in found if mark in board.device_id}
+        ids = {each.device_id for each in listened(seen, lambda heard: len(heard) == len(boards))}
+        merged = listened(found, lambda heard: sum(1 + len(each.others) for each in heard) == len(boards))
+    assert ids == {kitchen, hall, printer}
+    by_id = {board.device_id: board for board in merged}
     assert set(by_id) == {kitchen, hall, printer}
     assert by_id[kitchen].connection.info == {"host": LOOPBACK, "port": 3232}
     assert [way.connection.info for way in by_id[kitchen].others] == [{"host": LOOPBACK, "port": 80}]
@@ -42,7 +60,7 @@ def test_boards_that_announce_themselves_are_found_with_all_their_services_as_on
 def test_listening_ends_in_time_though_nobody_speaks():
     began = time.monotonic()
     sightings(0.5, [LOOPBACK])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_a_network_that_can_not_be_listened_to_is_told_in_a_line_and_stops_nothing(machine):

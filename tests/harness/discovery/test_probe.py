@@ -28,7 +28,7 @@ def board(name: str, chip: str, **more: object) -> BoardSpec:
     return BoardSpec(board_id=name, chip=chip, mac=MACS[name], **more)
 
 
-def probed(machine: Machine, device_type: str | None = None, seconds: float = 20.0) -> dict[str, Found]:
+def probed(machine: Machine, device_type: str | None = None, seconds: float = 40.0) -> dict[str, Found]:
     found = discover(device_type, places=machine.places(), asking=Probe(seconds), lock_dir=machine.lock_dir)
     return {each.device_id: each for each in found}
 
@@ -53,7 +53,7 @@ def test_a_probe_leaves_the_application_running_and_the_flash_as_it_was(machine:
         assert (machine.bench / "A" / "flash.bin").read_bytes() == before
         port = closed_port(bench.boards["A"].url)
         port.dtr = port.rts = False
-        port.baudrate, port.timeout = 115200, 10
+        port.baudrate, port.timeout = 115200, 30
         port.open()
         try:
             port.write(b"version\r\n")
@@ -80,6 +80,9 @@ def test_behind_a_bridge_whatever_is_there_answers(machine: Machine):
 def test_whatever_is_behind_a_bridge_other_families_protocols_do_it_no_harm(machine: Machine):
     """Every family that has a driver and a virtual board here, each asked in all protocols before its own; what their
     memories hold is what they held. Espressif's is the first one.
+
+    The limit is short, since each waits for it in the protocols of others: who does not answer in time on a busy
+    machine is asked again.
     """
     types = [name for name in device_types() if name in chips() and name in ("esp8266", *BEHIND_BRIDGES[len(ESP) :])]
     boards = [BoardSpec(board_id=name, chip=name) for name in types]
@@ -87,10 +90,15 @@ def test_whatever_is_behind_a_bridge_other_families_protocols_do_it_no_harm(mach
         for number, name in enumerate(types):
             machine.plug_in(f"ttyUSB{number}", serial=f"77{number}", device=bench.boards[name].pty)
         before = memories(machine)
-        found = probed(machine, seconds=6.0)
-        assert memories(machine) == before
-    ports = {bench.boards[name].pty: name for name in types}
-    assert {ports[each.connection.port]: each.device_type for each in found.values()} == {name: name for name in types}
+        ports = {bench.boards[name].pty: name for name in types}
+        told: dict[str, str] = {}
+        for _ in range(3):
+            found = probed(machine, seconds=6.0).values()
+            assert memories(machine) == before
+            told = {ports[each.connection.port]: each.device_type for each in found if each.device_type} | told
+            if len(told) == len(types):
+                break
+    assert told == {name: name for name in types}
 
 
 def memories(machine: Machine) -> dict[Path, bytes]:
@@ -101,7 +109,7 @@ def test_a_dead_board_does_not_hold_up_the_others_and_is_told(machine: Machine):
     silent = ({"fault": "silent"},)
     with noted_bench(machine.bench, board("A", "esp32", faults=silent), board("B", "esp32"), board("C", "esp8266")):
         began = time.monotonic()
-        found = probed(machine, seconds=8.0)
+        found = probed(machine, seconds=12.0)
         took = time.monotonic() - began
     assert {name: (each.status, each.serial) for name, each in found.items()} == {
         "A": (Status.NO_ANSWER, ""),
@@ -139,7 +147,7 @@ def test_a_port_that_a_run_holds_is_told_with_its_holder_and_never_touched(machi
     with noted_bench(machine.bench, board("A", "esp32")) as bench:
         ports = bench.boards["A"]
         process = hold(holder, machine, getattr(ports, by))
-        with serial.Serial(ports.pty, 115200, timeout=10) as console:
+        with serial.Serial(ports.pty, 115200, timeout=30) as console:
             assert b"ready" in console.read_until(b"ready, mac=" + MACS["A"].encode() + b"\r\n")
             found = probed(machine)["A"]
             console.timeout = 0.3

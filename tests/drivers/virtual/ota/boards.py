@@ -34,13 +34,13 @@ def new_image(folder: Path, core: str = "esp32", **more: Any) -> Path:
     return path
 
 
-def version_of(host: str, wanted: str = "", timeout_s: float = 5.0) -> str:
+def version_of(host: str, wanted: str = "", timeout_s: float = 30.0) -> str:
     """What the status page says, when it is the wanted one or the time is over; the board may be restarting."""
     end = time.monotonic() + timeout_s
     version = ""
     while time.monotonic() < end:
         try:
-            with urllib.request.urlopen(f"http://{host}/version", timeout=2) as page:
+            with urllib.request.urlopen(f"http://{host}/version", timeout=10) as page:
                 version = json.load(page)["version"]
         except (OSError, ValueError, urllib.error.URLError):
             version = ""

@@ -14,10 +14,10 @@ from tests.drivers.virtual.ota.boards import NEW, OLD, board, new_image, version
 def curl(*arguments: object) -> tuple[int, str]:
     """HTTP status and body."""
     done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", "--write-out", "\n%{http_code}"]
+        ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "60", "--write-out", "\n%{http_code}"]
         + [str(argument) for argument in arguments],
         capture_output=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -39,7 +39,7 @@ def test_a_model_that_fails_is_heard_of(tmp_path: Path, family: str, monkeypatch
         asyncio.get_running_loop().set_exception_handler(lambda _loop, said: heard.append(said))
         with station, pytest.raises(BenchError, match=r"board: .*no such record"):
             monkeypatch.setattr(type(station.board), "boot", fail)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await station.open()
 
     def fail(_board: NetworkBoard) -> bool:

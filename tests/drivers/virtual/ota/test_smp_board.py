@@ -18,6 +18,7 @@ from tests.stock import imgtool_sign, run
 from tests.udp_relay import own_address, relay
 
 SMP_PORT = 1337  # smpmgr knows no other
+SMPMGR = ("-m", "smpmgr", "--timeout", "20", "--ip")  # seconds, for each answer: it asks once
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def host(bench: Bench) -> Iterator[str]:
 
 
 def smpmgr(host: str, *arguments: object) -> str:
-    done = run("-m", "smpmgr", "--ip", host, *arguments)
+    done = run(*SMPMGR, host, *arguments)
     assert done.returncode == 0, done.stdout
     return " ".join(done.stdout.split())
 
@@ -85,10 +86,10 @@ def test_stock_smpmgr_updates_it_for_good(host: str, tmp_path: Path):
 
 def test_it_refuses_what_is_no_image_and_what_does_not_fit(host: str, tmp_path: Path):
     (tmp_path / "junk.bin").write_bytes(b"\x55" * 4096)
-    said = run("-m", "smpmgr", "--ip", host, "image", "upload", "--format", "any", tmp_path / "junk.bin").stdout
+    said = run(*SMPMGR, host, "image", "upload", "--format", "any", tmp_path / "junk.bin").stdout
     assert "INVALID_IMAGE_HEADER_MAGIC" in said
     (tmp_path / "large.bin").write_bytes(smp_firmware.image("9.9.9", SLOT_SIZE))
-    said = run("-m", "smpmgr", "--ip", host, "image", "upload", tmp_path / "large.bin").stdout
+    said = run(*SMPMGR, host, "image", "upload", tmp_path / "large.bin").stdout
     assert "IMAGE_TOO_LARGE" in said
     assert slot(tmp_path, 1) == b"\xff" * SLOT_SIZE
 

@@ -107,16 +107,16 @@ def test_who_has_a_file_open_when_the_drive_leaves_can_but_close_it(start, tmp_p
 
 @NEEDS_MOUNTS
 def test_a_writer_waits_for_the_board_and_nobody_else_does(start, tmp_path: Path):
-    drive = mounted(start(blank(tmp_path, faults=(SlowErase(fault="slow-erase", seconds=1.0, times=1),))))
+    drive = mounted(start(blank(tmp_path, faults=(SlowErase(fault="slow-erase", seconds=4, times=1),))))
     block = uf2({FLASH_BASE: b"\0" * PAGE, FLASH_BASE + PAGE: b"\0" * PAGE})[:512]
     writing = threading.Thread(target=(drive / "x.uf2").write_bytes, args=(block,))
     began = time.monotonic()
     writing.start()
     until(lambda: (drive / "x.uf2").exists())
     assert (drive / "INFO_UF2.TXT").read_text().startswith("UF2 Bootloader")
-    assert time.monotonic() - began < 1.0
+    assert writing.is_alive()
     writing.join()
-    assert time.monotonic() - began >= 1.0
+    assert time.monotonic() - began >= 4
     assert flash_of(tmp_path, "b")[:PAGE] == b"\0" * PAGE
 
 

@@ -160,10 +160,11 @@ def test_rp2350_halts_both_endpoints_and_listens_when_they_are_cleared(on):
 @BOTH
 def test_who_asks_for_more_than_comes_in_whole_packets_waits_on(on, chip: Chip):
     async def test(rom: Rom) -> None:
-        for size, more_waits in (PAGE, True), (PAGE - 1, False):
-            rom.boot.reset()
-            await rom.send(READ, FLASH_BASE, size, length=size)
-            assert await waits(rom.boot.take_in(2 * PAGE)) == more_waits
+        await rom.send(READ, FLASH_BASE, PAGE, length=PAGE)
+        assert await waits(rom.boot.take_in(2 * PAGE))
+        rom.boot.reset()
+        await rom.send(READ, FLASH_BASE, PAGE - 1, length=PAGE - 1)
+        assert len(await rom.boot.take_in(2 * PAGE)) == PAGE - 1
 
     on(chip, test)
 
