@@ -280,7 +280,7 @@ class ArduinoSession(UpdateSession):
     def _answers(self) -> bool:
         with self._listening() as listener, self._udp() as udp:
             udp.send(invitation(listener.getsockname()[1], b"\xe9"))
-            answer = self._hear(udp, _ANSWER_S / 10)
+            answer = self._hear(udp, _ANSWER_S)
             if answer is not None and answer.said is Said.AUTHENTICATE:
                 udp.send(cancellation())
         return answer is not None and answer.said is not Said.REFUSED

@@ -25,7 +25,15 @@ from drivers.base import (
 from drivers.net import Address
 from drivers.ota.driver import UpdateDriver
 from drivers.ota.errors import NoUpdater, UnknownAnswer, quoted, refusal
-from drivers.ota.session import START_S, UPDATED_BY_NETWORK, USUAL_SLOT, StatusOptions, UpdateSession, UrlPath
+from drivers.ota.session import (
+    PAGE_TIMEOUT_S,
+    START_S,
+    UPDATED_BY_NETWORK,
+    USUAL_SLOT,
+    StatusOptions,
+    UpdateSession,
+    UrlPath,
+)
 from drivers.ota.updaters import UPDATERS, UpdaterName, judge
 from drivers.ota.web import Body, Reply, Site, Web, credentials, denied
 from drivers.secrets import Secret
@@ -194,7 +202,7 @@ class HttpSession(UpdateSession):
         if self._watch.alive or (self._may_restart and not self._waited):
             return ""
         try:
-            reply = self._http.get(self._updater.page, 1.0)
+            reply = self._http.get(self._updater.page, PAGE_TIMEOUT_S)
         except DeviceError:  # refused, too: it restarts, or joins its network again
             return ""
         self._watch.alive = True

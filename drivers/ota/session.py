@@ -49,7 +49,7 @@ UPDATED_BY_NETWORK = Capabilities(
 )
 """What a board can that says itself whether its new image is whole."""
 USUAL_SLOT = 0x140000  # bytes for one firmware in 4 MB of flash (arduino-esp32's default.csv)
-_PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting
+PAGE_TIMEOUT_S = 5.0  # for a page while the board may be restarting: a sketch that is busy answers when it comes to it
 _POLL_S = 0.25
 
 
@@ -83,6 +83,7 @@ class UpdateSession(ABC):
         self._restarted = False  # since the image was sent
         self._is_started = False  # what runs now is what was to be started
         self._watch = Watch()
+        self._slowest_page_s = 0.0
 
     @abstractmethod
     def _probe(self) -> None:
@@ -175,7 +176,9 @@ class UpdateSession(ABC):
         web, path = self._web, self._options.version_path
         assert web is not None
         assert path is not None
+        begun = time.monotonic()
         reply = self._get(web, path, timeout_s)
+        self._slowest_page_s = max(self._slowest_page_s, time.monotonic() - begun)
         if reply.status != 200:
             raise NoUpdater(
                 f"{web.site.url(path)} answers with HTTP {reply.status}",
@@ -291,7 +294,7 @@ class UpdateSession(ABC):
             time.sleep(_POLL_S)
         return None
 
-    def _look(self, watch: Watch, timeout_s: float = _PAGE_TIMEOUT_S) -> Status | None:
+    def _look(self, watch: Watch, timeout_s: float = PAGE_TIMEOUT_S) -> Status | None:
         try:
             found = self._page(timeout_s)
         except NoUpdater as error:  # it is up, and the page is not there, or not for us
@@ -393,7 +396,7 @@ class UpdateSession(ABC):
         if self._web is None:
             return self._sign_of_life()
         watch = self._watch
-        found = self._look(watch, min(timeout_s + 1, _PAGE_TIMEOUT_S))
+        found = self._look(watch, self._page_timeout_s(timeout_s))
         if found is None:
             return f"{LOST_LINE}\n" if watch.is_lost() else watch.reason()
         if self._may_restart and not self._has_restarted(found, watch):
@@ -404,6 +407,12 @@ class UpdateSession(ABC):
         if shown is not None:
             return f"{CHANGED_LINE}: {found.version} after {shown.version}\n"
         return f"{found.shown}\n"
+
+    def _page_timeout_s(self, timeout_s: float) -> float:
+        """Long for the first sight of a firmware; then as its pages take: a board that has gone is missed soon."""
+        if self._watch.shown is None:
+            return PAGE_TIMEOUT_S
+        return min(max(timeout_s + 1, 2 * self._slowest_page_s), PAGE_TIMEOUT_S)
 
     def _sign_of_life(self) -> str:
         """Without a page: what the protocol itself can tell, once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -192,7 +193,9 @@ Play = Callable[[socket.socket, tuple[str, int]], None]
 
 
 @contextmanager
-def played(fetch: Callable[[socket.socket], None], answers: tuple[bytes, ...] = (b"OK",)) -> Iterator[str]:
+def played(
+    fetch: Callable[[socket.socket], None], answers: tuple[bytes, ...] = (b"OK",), *, late_s: float = 0
+) -> Iterator[str]:
     """Says `answers` to the datagrams that come, in turn, and calls back after the last."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", 0))
@@ -208,6 +211,7 @@ def played(fetch: Callable[[socket.socket], None], answers: tuple[bytes, ...] = 
             fields = text.split()
             if fields[0] == b"0" and len(fields) == 4:
                 port = int(fields[1])
+            time.sleep(late_s)
             if answer:
                 udp.sendto(answer, peer)
         try:
@@ -307,6 +311,13 @@ def test_lost_datagrams_are_sent_again():
 
     with played(fetch, (b"", b"OK")) as port:
         send(port, bytes(500))
+
+
+def test_a_sketch_that_looks_after_its_datagrams_now_and_then_is_seen_to_be_back():
+    options = ArduinoOptions.model_validate({"password": {"env": PASSWORD_VARIABLE}})
+    with played(lambda _connection: None, (b"AUTH " + b"a" * 64,), late_s=0.6) as port:
+        session = ARDUINO_OTA.open(Link(port, 0, 0, options=options), lambda _line: None)
+        assert "ArduinoOTA answers" in session.read_console(0.1).decode()
 
 
 def test_somebody_who_was_not_invited_gets_nothing(tmp_path: Path):

@@ -389,6 +389,27 @@ def test_the_time_for_the_restart_counts_from_the_boards_word_on_the_image():
         assert OLD not in console_until(session, NEW)
 
 
+def test_a_board_whose_page_takes_its_time_is_seen_and_not_taken_for_gone():
+    """A sketch looks after its web server when it comes to it (`handleClient`)."""
+
+    def slow(version: str) -> Callable[[], bytes]:
+        def answered() -> bytes:
+            time.sleep(1.3)
+            return answer("200 OK", f'{{"version": "{version}"}}'.encode())
+
+        return answered
+
+    pages = (slow(NEW) for _ in range(4))
+    with played(PAGE, slow(OLD), answer("200 OK", b"Update Success!"), *pages) as (port, _read):
+        link = Link(port, 0, 0, options=HttpOptions(version_path="/", restart_s=0))
+        session = HTTP_OTA.open(link, lambda _line: None)
+        session.connect()
+        session.write([Segment(0, b"\xe9" + bytes(5000))], ignore)
+        session.reset()
+        assert NEW in console_until(session, NEW)
+        assert [session.read_console(0.2) for _ in range(3)] == [b""] * 3
+
+
 def test_no_proxy_of_the_environment_sees_the_firmware(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
