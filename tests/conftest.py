@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 WARNINGS = (
     "error",
@@ -12,7 +12,7 @@ WARNINGS = (
 
 
 # An example's time says how busy the machine is: those that write files took longer than 200 ms next to other tests.
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 

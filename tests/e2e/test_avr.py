@@ -12,7 +12,7 @@ name: Greenhouse
 device_type: arduino
 version: "1.2.0"
 error_handling: {retry_delay: 0.1}
-expect: {version_within: 4}
+expect: {version_within: 6}
 targets:
   - device_id: UNO_001
     firmware_file: demo-arduino-1.2.0.hex

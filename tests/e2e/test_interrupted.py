@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,15 @@ from harness.journal import Kind, read
 from harness.ledger import Ledger
 from harness.run_reader import run_facts, run_record
 from harness.runs import RunFolder
-from tests.e2e.project import Project, Result
+from tests.e2e.project import TIMEOUT_S, Project, Result
 
 BOARDS = ("ESP32_001", "ESP32_002", "ESP32_003", "ESP32_004")
 WAIT_S = 60
+WAITING: dict[str, Any] = {
+    "groups": {"hub-1": {"max_concurrent": 1}},
+    "targets": {board: {"groups": ["hub-1"]} for board in ("ESP32_002", "ESP32_004")},
+}
+"""Keys of a batch in which ESP32_004 does not start before ESP32_002 has ended, however fast the others are."""
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
@@ -39,9 +45,13 @@ def journal(project: Project, board: str) -> Path:
     return RunFolder(project.path / "runs" / "latest").journal(board)
 
 
+def phases(project: Project, board: str) -> list[str]:
+    """All that it has begun."""
+    return [event.data["phase"] for event in read(journal(project, board)) if event.kind is Kind.PHASE_STARTED]
+
+
 def phase_of(project: Project, board: str) -> str | None:
-    started = [event for event in read(journal(project, board)) if event.kind is Kind.PHASE_STARTED]
-    return started[-1].data["phase"] if started else None
+    return next(reversed(phases(project, board)), None)
 
 
 def ended(project: Project, board: str) -> bool:
@@ -52,15 +62,20 @@ def worker_of(project: Project, board: str) -> int:
     return next(event.data["pid"] for event in read(journal(project, board)) if event.kind is Kind.STARTED)
 
 
+def workers(project: Project) -> set[int]:
+    """Those that have begun a board."""
+    return {worker_of(project, board) for board in BOARDS if phases(project, board)}
+
+
 def finish(project: Project, process: subprocess.Popen[str]) -> Result:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=TIMEOUT_S)
     return Result(process.returncode, output, project)
 
 
-def start(project: Project, *options: str, times: int | None = None) -> subprocess.Popen[str]:
+def start(project: Project, *options: str, times: int | None = None, **keys: Any) -> subprocess.Popen[str]:
     """A run in which one board is being written, and its erases hang, so many times."""
     slow = {"fault": "slow-erase", "seconds": 6} | ({"times": times} if times else {})
-    project.write_batch(boards=BOARDS, faults={"ESP32_002": [slow]})
+    project.write_batch(boards=BOARDS, faults={"ESP32_002": [slow]}, **keys)
     process = project.start("fleet.yaml", *options)
     wait_until(lambda: phase_of(project, "ESP32_002") == "flash", process)
     return process
@@ -94,7 +109,7 @@ def test_a_device_at_which_two_workers_die_is_left_alone_named_and_in_quarantine
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: deaths(project, "ESP32_002") == 2, process)
     second = [event.data["pid"] for event in read(journal(project, "ESP32_002")) if event.kind is Kind.STARTED][1]
-    wait_until(lambda: phase_of(project, "ESP32_002") == "flash", process)
+    wait_until(lambda: phases(project, "ESP32_002").count("flash") == 2, process)
     os.kill(second, signal.SIGKILL)
     result = finish(project, process)
     assert result.returncode == 1
@@ -120,7 +135,7 @@ def test_a_device_at_which_two_workers_die_is_left_alone_named_and_in_quarantine
 
 
 def test_without_a_new_worker_a_dead_ones_device_is_not_said_to_go_on_and_can_be_resumed(project: Project):
-    process = start(project, "-n", "2", "--max-worker-restart", "0", times=1)
+    process = start(project, "-n", "2", "--max-worker-restart", "0", times=1, **WAITING)
     os.kill(worker_of(project, "ESP32_002"), signal.SIGKILL)
     result = finish(project, process)
     assert result.returncode == 1, result.output
@@ -137,6 +152,7 @@ def test_without_a_new_worker_a_dead_ones_device_is_not_said_to_go_on_and_can_be
 
 def test_a_worker_that_finds_another_plan_is_refused_and_no_board_is_flashed_by_it(project: Project):
     process = start(project, "-n", "2", times=1)
+    wait_until(lambda: len(workers(project)) == 2, process)
     plan = RunFolder(project.path / "runs" / "latest").plan_file
     plan.write_text(plan.read_text().replace("ESP32_003", "ESP32_009"))
     os.kill(worker_of(project, "ESP32_002"), signal.SIGKILL)
@@ -146,7 +162,7 @@ def test_a_worker_that_finds_another_plan_is_refused_and_no_board_is_flashed_by_
     assert tuple(outcomes) == BOARDS
     assert outcomes["ESP32_002"] == "updated"  # by the worker that was there before
     left = [board for board in BOARDS if outcomes[board] == "not-run"]
-    assert result.returncode == bool(left)
+    assert result.returncode == bool(left or result.report["halted"])
     assert all("the death of 9 worker processes" in result.device(board)["reason"] for board in left)
 
 
@@ -154,7 +170,7 @@ def test_a_worker_that_finds_another_plan_is_refused_and_no_board_is_flashed_by_
 def test_the_first_signal_starts_no_further_board_and_finishes_those_that_are_being_written(
     project: Project, number: signal.Signals
 ):
-    process = start(project, "-n", "2", times=1)
+    process = start(project, "-n", "2", times=1, **WAITING)
     os.killpg(process.pid, number)
     result = finish(project, process)
     assert result.returncode == 2, result.output
@@ -181,7 +197,8 @@ def test_a_board_in_quarantine_is_not_said_to_have_been_kept_from_starting_by_a_
 
 def start_in_a_terminal(project: Project) -> tuple[subprocess.Popen[str], int]:
     """The same as `start`, with the end of its terminal that a person looks at; closing it closes the terminal."""
-    project.write_batch(boards=BOARDS, faults={"ESP32_002": [{"fault": "slow-erase", "seconds": 6, "times": 1}]})
+    slow = {"fault": "slow-erase", "seconds": 6, "times": 1}
+    project.write_batch(boards=BOARDS, faults={"ESP32_002": [slow]}, **WAITING)
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
     process = project.start("fleet.yaml", "-n", "2", terminal=theirs)
@@ -200,7 +217,7 @@ def look_at(terminal: int) -> bool:
 def test_a_terminal_that_is_closed_cuts_no_write(project: Project):
     process, terminal = start_in_a_terminal(project)
     os.close(terminal)
-    result = Result(process.wait(timeout=120), "", project)
+    result = Result(process.wait(timeout=TIMEOUT_S), "", project)
     assert result.returncode == 2
     outcomes = result.outcomes()
     assert outcomes["ESP32_002"] == "updated"
@@ -217,7 +234,7 @@ def test_a_terminal_that_is_closed_after_ctrl_c_is_no_second_one(project: Projec
     folder = RunFolder(project.path / "runs" / "latest")
     wait_until(lambda: look_at(terminal) and run_facts(folder).rollout.halted, process)
     os.close(terminal)
-    result = Result(process.wait(timeout=120), "", project)
+    result = Result(process.wait(timeout=TIMEOUT_S), "", project)
     assert result.returncode == 2
     assert result.outcomes()["ESP32_002"] == "updated"
 
@@ -246,17 +263,22 @@ def test_the_bench_ends_with_the_run_and_ports_and_locks_are_free(project: Proje
     assert again.returncode == 0, again.output
 
 
+ONE_FAILS: dict[str, Any] = {
+    "faults": {
+        "ESP32_001": [{"fault": "slow-erase", "seconds": 3, "times": 1}],
+        "ESP32_002": [{"fault": "wrong-chip", "chip": "esp32c3"}],
+    },
+    "groups": {"hub-1": {"max_concurrent": 1}},
+    "targets": {board: {"groups": ["hub-1"]} for board in BOARDS[1:]},
+}
+"""ESP32_002 fails, after ESP32_001 has been started and before any other is."""
+
+
 def test_after_x_the_boards_that_are_being_written_are_finished_and_no_other_is_started(project: Project):
-    project.write_batch(
-        boards=BOARDS,
-        faults={
-            "ESP32_001": [{"fault": "wrong-chip", "chip": "esp32c3"}],
-            "ESP32_002": [{"fault": "slow-erase", "seconds": 3, "times": 1}],
-        },
-    )
+    project.write_batch(boards=BOARDS, **ONE_FAILS)
     result = project.run("fleet.yaml", "-x", "-n", "2")
     assert result.returncode == 1, result.output
-    assert list(result.outcomes().values()) == ["untouched", "updated", "not-run", "not-run"]
+    assert list(result.outcomes().values()) == ["updated", "untouched", "not-run", "not-run"]
     assert "INTERNALERROR" not in result.output
     assert junit_cases(result)["ESP32_004"].find("skipped").get("message") == "the run was stopped by -x"
 
@@ -266,15 +288,6 @@ pytest_plugins = ["harness.plugin"]
 
 def pytest_testnodedown(error):
     if error:
-        raise RuntimeError("the lab's dashboard is down")
-"""
-
-
-BROKEN_HOOK = """
-pytest_plugins = ["harness.plugin"]
-
-def pytest_runtest_logreport(report):
-    if "ESP32_001" in report.nodeid and report.when == "call" and hasattr(report, "node"):
         raise RuntimeError("the lab's dashboard is down")
 """
 
@@ -345,21 +358,27 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_last_words_and_no_success(pro
     assert "its reports were not written; to have them: pytest" in told
 
 
+BROKEN_HOOK = """
+
+pytest_plugins = ["harness.plugin"]
+
+def pytest_runtest_logreport(report):
+    if "ESP32_002" in report.nodeid and report.when == "call" and hasattr(report, "node"):
+        raise RuntimeError("the lab's dashboard is down")
+"""
+
+
 def test_a_hook_of_the_lab_that_fails_cuts_no_write(project: Project):
     (project.path / "conftest.py").write_text(BROKEN_HOOK)
-    project.write_batch(
-        boards=BOARDS,
-        faults={
-            "ESP32_001": [{"fault": "wrong-chip", "chip": "esp32c3"}],
-            "ESP32_002": [{"fault": "slow-erase", "seconds": 3, "times": 2}],
-        },
-        error_handling={"retry_delay": 12},  # longer than execnet gives a worker to end
-    )
+    slow = {"fault": "slow-erase", "seconds": 3, "times": 2}
+    wait = {"retry_delay": 12}  # longer than execnet gives a worker to end
+    faults = ONE_FAILS["faults"] | {"ESP32_001": [slow]}
+    project.write_batch(boards=BOARDS, **ONE_FAILS | {"faults": faults, "error_handling": wait})
     result = project.run("fleet.yaml", "-n", "2")
     assert result.returncode == 3
     assert "the lab's dashboard is down" in result.output
-    assert list(result.outcomes().values()) == ["untouched", "updated", "not-run", "not-run"]
-    assert project.flash("ESP32_002") == project.new_flash("ESP32_002")
+    assert list(result.outcomes().values()) == ["updated", "untouched", "not-run", "not-run"]
+    assert project.flash("ESP32_001") == project.new_flash("ESP32_001")
     assert "report.json" in result.output
     assert result.device("ESP32_003")["reason"] == "the run was ended by an internal error"
     assert "go on with it: pytest" in result.output

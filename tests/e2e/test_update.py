@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
 
 from harness.record import PhaseOutcome
+from harness.rollout.state import WaveStatus
 from tests.e2e.project import BOARDS, Project
+from tests.e2e.test_interrupted import finish, wait_until
+from tests.e2e.test_resume import batch_flash
+from tests.e2e.test_rollout import first_wave_is
 
 FEW = ("ESP32_001", "ESP8266_001")
+APPROVED = {"strategy": "gradual", "waves": [1, 1], "approve": True}
+"""Keys of a batch that goes on until somebody approves of the second board."""
 
 
 def test_a_fleet_of_eight_goes_from_the_old_firmware_to_the_new(project: Project):
@@ -287,19 +292,15 @@ def test_several_images_go_to_their_addresses(project: Project):
 
 
 def test_a_batch_edited_during_the_run_changes_nothing_in_it(project: Project):
-    path = project.write_batch(boards=FEW)
+    path = project.write_batch(boards=FEW, **APPROVED)
     process = project.start("fleet.yaml", "-n", "2")
-    plan = _wait_for(project.path / "runs" / "latest" / "plan.json", process)
+    wait_until(lambda: first_wave_is(project, WaveStatus.AWAITING_APPROVAL), process)
     path.write_text("name: edited\n")
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    assert json.loads(plan.read_text())["batch_name"] == "Fleet"
-
-
-def _wait_for(path: Path, process) -> Path:
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-    return path
+    assert batch_flash(project, "approve", "last").returncode == 0
+    result = finish(project, process)
+    assert result.returncode == 0, result.output
+    assert result.report["name"] == "Fleet"
+    assert result.outcomes() == dict.fromkeys(FEW, "updated")
 
 
 SKIPPING = """
@@ -348,13 +349,14 @@ def test_a_run_that_the_ledger_can_not_take_is_refused_and_is_not_the_last_one(p
 
 
 def test_a_run_whose_boards_another_run_has_is_refused_and_does_not_hide_it(project: Project):
-    project.write_batch(boards=FEW)
+    project.write_batch(boards=FEW, **APPROVED)
     first = project.start("fleet.yaml", "-n", "2")
-    _wait_for(project.path / "runs" / "latest" / "plan.json", first)
+    wait_until(lambda: first_wave_is(project, WaveStatus.AWAITING_APPROVAL), first)
     before = (project.path / "runs" / "latest").resolve()
     second = project.run("fleet.yaml")
-    output, _ = first.communicate(timeout=120)
-    assert first.returncode == 0, output
     assert second.returncode == 4
     assert "is in use by another bench" in second.output
     assert (project.path / "runs" / "latest").resolve() == before
+    assert batch_flash(project, "approve", "last").returncode == 0
+    result = finish(project, first)
+    assert result.returncode == 0, result.output

@@ -11,9 +11,10 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -55,38 +56,48 @@ def running_server() -> Iterator[Server]:
         account = pwd.getpwnam("postgres")
         os.chown(folder, account.pw_uid, account.pw_gid)
     try:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         data = folder / "data"
         initdb = [BINARIES[-1] / "initdb", "--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", data]
         subprocess.run(initdb, cwd=folder, check=True, capture_output=True, **as_user)
         (data / "pg_hba.conf").write_text(_WHO_MAY_CONNECT)
-        settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off"}
-        options = [f"--{name}={value}" for name, value in settings.items()]
-        log = (folder / "log").open("wb")
-        server = subprocess.Popen(
-            [BINARIES[-1] / "postgres", "-D", data, *options], cwd=folder, stdout=log, stderr=log, **as_user
-        )
+        server, port = _start(folder, data, as_user)
         try:
-            _wait_until_ready(folder, port, server)
             yield Server(port)
         finally:
-            server.send_signal(signal.SIGINT)  # "fast": ends the sessions, and itself
-            server.wait(timeout=60)
-            log.close()
+            _stop(server)
     finally:
         shutil.rmtree(folder)
 
 
-def _wait_until_ready(folder: Path, port: int, server: subprocess.Popen[bytes]) -> None:
-    command = [BINARIES[-1] / "pg_isready", "--host=127.0.0.1", f"--port={port}", "--timeout=1"]
+def _start(folder: Path, data: Path, as_user: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
+    """On a free port; on another one where somebody was faster, since PostgreSQL chooses none itself."""
+    for _ in range(5):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off"}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [BINARIES[-1] / "postgres", "-D", data, *options], cwd=folder, stdout=log, stderr=log, **as_user
+            )
+        if _is_ready(folder, port, server):
+            return server, port
+    raise AssertionError((folder / "log").read_text())
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.send_signal(signal.SIGINT)  # "fast": ends the sessions, and itself
+    server.wait(timeout=60)
+
+
+def _is_ready(folder: Path, port: int, server: subprocess.Popen[bytes]) -> bool:
+    """Whether this very server answers; False where it has ended."""
+    command = [BINARIES[-1] / "pg_isready", f"--host={folder}", f"--port={port}", "--timeout=1"]
     for _ in range(600):
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
-            return
-        try:
+            return True
+        with suppress(subprocess.TimeoutExpired):
             server.wait(timeout=0.1)
-        except subprocess.TimeoutExpired:
-            continue
-        raise AssertionError((folder / "log").read_text())
+            return False
     raise AssertionError(f"PostgreSQL does not answer: {(folder / 'log').read_text()}")
