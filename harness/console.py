@@ -10,6 +10,7 @@ from collections.abc import Callable
 from drivers.base import Session
 
 _POLL_S = 0.2  # the longest wait for the next bytes; the pattern is looked for after each
+_LAST_LOOK_S = 0.05  # what has arrived may still be on its way through a thread of the port's
 
 # Colours and the like (ECMA-48, 5.4): ESP-IDF's log puts them around each line, "1.2.0" would be "1.2.0\x1b[0m".
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -51,13 +52,17 @@ class Console:
         return _ESCAPE.sub("", text[:end]).replace("\r\n", "\n")
 
     def wait_until(self, condition: Callable[[str], bool], timeout_s: float) -> bool:
-        """Read until `condition(text)` holds, or `timeout_s` seconds are over; whether it holds."""
-        deadline = time.monotonic() + timeout_s
+        """Read until `condition(text)` holds, or `timeout_s` seconds are over; whether it holds.
+
+        They end with a look: what the board has said while this process stood still on a busy machine, it has said.
+        """
+        deadline, is_over = time.monotonic() + timeout_s, False
         while not condition(self.text):
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
+            if is_over:
                 return False
-            self.read(min(_POLL_S, left_s))
+            left_s = deadline - time.monotonic()
+            is_over = left_s <= 0
+            self.read(_LAST_LOOK_S if is_over else min(_POLL_S, left_s))
         return True
 
     def expect(self, pattern: str, timeout_s: float = 10.0) -> re.Match[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -21,6 +22,9 @@ COLOURED = (
 )
 
 
+WITHIN_S = 0.02
+
+
 class Line:
     """A board's output in the pieces that it arrives in."""
 
@@ -31,9 +35,20 @@ class Line:
         return self._pieces.pop(0) if self._pieces else b""
 
 
-def start(pieces: Sequence[bytes], version: str | None = "1.2.0", patterns: tuple[str, ...] = ()) -> str | None:
-    wanted = Wanted(version, patterns, reject=(), within_s=0.02, settle_s=0.01)
-    return watch(Console(Line(pieces), lambda _text: None), ESP32, wanted)
+class HeldUp(Line):
+    """Where a piece is empty, the process that reads stands still for longer than it was to wait."""
+
+    def read_console(self, timeout_s: float) -> bytes:
+        said = super().read_console(timeout_s)
+        if not said:
+            time.sleep(2 * WITHIN_S)
+        return said
+
+
+def start(line: Line | Sequence[bytes], version: str | None = "1.2.0", patterns: tuple[str, ...] = ()) -> str | None:
+    wanted = Wanted(version, patterns, reject=(), within_s=WITHIN_S, settle_s=WITHIN_S)
+    console = Console(line if isinstance(line, Line) else Line(line), lambda _text: None)
+    return watch(console, ESP32, wanted)
 
 
 @given(cuts=st.sets(st.integers(1, len(COLOURED.encode()) - 1)))
@@ -62,6 +77,12 @@ def test_a_version_that_only_begins_like_the_wanted_one_is_another(pieces):
 
 def test_firmware_that_prints_nothing_can_be_accepted_by_the_batch():
     assert start([], version=None) is None
+
+
+def test_what_a_board_says_while_we_stand_still_on_a_busy_machine_is_heard():
+    assert start(HeldUp([b"", b"App version: 1.2.0\n"])) == "1.2.0"
+    with pytest.raises(BootFailed, match="Guru Meditation"):
+        start(HeldUp([b"App version: 1.2.0\n", b"", b"Guru Meditation Error: Core 0 panic'ed\n"]))
 
 
 def test_another_version_comes_with_the_usual_reason():
