@@ -28,7 +28,7 @@ from harness.safekeeping import can_not_be_taken_back
 from harness.scheduler import DeviceScheduling
 from harness.session_options import MAXFAIL, NOTES, only_shows
 from harness.steering import Steering
-from harness.stopping import StopRequests
+from harness.stopping import StopRequests, held_back
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -184,8 +184,12 @@ class Controller:
 
     # Being stopped
 
-    def pytest_sessionstart(self) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionstart(self) -> Generator[None]:
+        """Around xdist's, which starts the workers."""
         self._stop_requests.listen()
+        with held_back():
+            return (yield)
 
     def _stop(self, by: str) -> None:
         """The first Ctrl-C or SIGTERM; in the signal's handler, which must not write to the journal."""

@@ -184,6 +184,26 @@ def test_the_first_signal_starts_no_further_board_and_finishes_those_that_are_be
     assert "the run was stopped by" in skipped.get("message")
 
 
+CTRL_C_AT_THE_START = """
+import os
+import signal
+
+pytest_plugins = ["harness.plugin"]
+
+def pytest_xdist_newgateway(gateway):
+    os.killpg(0, signal.SIGINT)
+"""
+
+
+def test_a_first_ctrl_c_while_the_workers_are_being_started_ends_the_run_as_any_other(project: Project):
+    (project.path / "conftest.py").write_text(CTRL_C_AT_THE_START)
+    project.write_batch(boards=BOARDS)
+    result = project.run("fleet.yaml", "-n", "2")
+    assert result.returncode == 2, result.output
+    assert result.outcomes() == dict.fromkeys(BOARDS, "not-run")
+    assert {result.device(board)["reason"] for board in BOARDS} == {"the run was stopped by Ctrl-C"}
+
+
 def test_a_board_in_quarantine_is_not_said_to_have_been_kept_from_starting_by_a_signal(project: Project):
     ledger = project.path / "runs" / "ledger.sqlite"
     ledger.parent.mkdir()
@@ -228,12 +248,15 @@ def test_a_terminal_that_is_closed_cuts_no_write(project: Project):
     assert result.folder.html.exists()
 
 
-def test_a_terminal_that_is_closed_after_ctrl_c_is_no_second_one(project: Project):
+def test_a_terminal_that_is_closed_after_ctrl_c_is_no_second_one_however_busy_the_run_is(project: Project):
     process, terminal = start_in_a_terminal(project)
+    os.kill(process.pid, signal.SIGSTOP)
     os.killpg(process.pid, signal.SIGINT)
-    folder = RunFolder(project.path / "runs" / "latest")
-    wait_until(lambda: look_at(terminal) and run_facts(folder).rollout.halted, process)
     os.close(terminal)
+    os.kill(process.pid, signal.SIGCONT)  # it hears of both at once
+    folder = RunFolder(project.path / "runs" / "latest")
+    wait_until(lambda: run_facts(folder).rollout.halted, process)
+    os.kill(process.pid, signal.SIGHUP)  # the kernel and the shell both tell of it
     result = Result(process.wait(timeout=TIMEOUT_S), "", project)
     assert result.returncode == 2
     assert result.outcomes()["ESP32_002"] == "updated"
