@@ -74,6 +74,11 @@ def _device_of(state: RunState, nodeid: str) -> DeviceRecord | None:
     return state.device(device_id) if device_id else None
 
 
+def _is_working(node: WorkerController) -> bool:
+    """Whether a worker's session goes on: it closes its channel, which stays open when the process has died."""
+    return node.gateway.hasreceiver() and not node.channel.isclosed()
+
+
 class Controller:
     """Hooks of the controller's session."""
 
@@ -214,17 +219,18 @@ class Controller:
             self._start_no_more("-x" if self._maxfail == 1 else f"--maxfail={self._maxfail}")
 
     def _let_running_devices_end(self) -> None:
-        """A fault of this process must cut no write: xdist is about to end its workers, which need it for nothing."""
+        """A fault of this process must cut no write: xdist is about to end its workers, which need it for nothing.
+
+        Nor that of a device which was sent to its worker a moment ago, and of which no journal tells yet.
+        """
         limits = [device.limits for device in self._run.plan.devices]
         deadline = time.monotonic() + max(limit.device_s + limit.rollback_s for limit in limits)
         self._say("an internal error: no further device is started; waiting for those that are being worked on")
-        while self._is_working() and time.monotonic() < deadline:
+        at_work = [node for node in self._nodes if hasattr(node, "channel")]  # xdist had come as far as to start it
+        for node in at_work:
+            node.shutdown()
+        while any(map(_is_working, at_work)) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-
-    def _is_working(self) -> bool:
-        # Not `channel.isclosed()`, which stays False when the process at the other end has died.
-        alive = {node.gateway.id for node in self._nodes if node.gateway.hasreceiver()}
-        return any(device.worker in alive for device in self._state.record().with_outcome(Outcome.RUNNING))
 
     # The items' reports
 
