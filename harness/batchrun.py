@@ -151,8 +151,12 @@ def start(config: pytest.Config) -> Started:
         if run.resumed:  # before it is begun again: a run that is refused stands as it ended
             folder.check_images(run.plan)
             _refuse_overtaken(run, folder)
+        # What was ordered of a run that had ended, or was killed, says nothing of how it goes on; what is ordered from
+        # the moment on that the journal is ours is meant for us.
+        control = Control(folder.control)
+        unheard = control.waiting()
         log = RunLog(folder, run.clock)
-        Control(folder.control).clear()
+        control.drop(unheard)
         if not run.resumed:
             folder.keep_images(run.plan)
         planned = run.plan if run.resumed else run.plan.left_by(_left_half_written(run.plan))

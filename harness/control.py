@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -41,10 +43,20 @@ class Control:
             return None
         return who or "somebody"
 
-    def clear(self) -> None:
-        """What was ordered of a run that had ended, or was killed, before it heard of it says nothing of this one."""
+    def waiting(self) -> Mapping[Order, object]:
+        """The orders that nobody has taken yet, each with what tells it from a later one."""
+        found = {}
         for order in Order:
-            self.take(order)
+            with suppress(OSError):
+                status = (self.folder / order).stat()
+                found[order] = status.st_ino, status.st_mtime_ns
+        return found
+
+    def drop(self, orders: Mapping[Order, object]) -> None:
+        """Forget what was `waiting`, but not what was given since."""
+        for order, this_one in orders.items():
+            if self.waiting().get(order) == this_one:
+                self.take(order)
 
 
 def user() -> str:

@@ -93,7 +93,9 @@ class Steering:
         return before.model_copy(update={"failed": before.failed or f"{by} ordered it back"}) if by else before
 
     def ready(self) -> Sequence[Start]:
+        """Orders first: one that has come while this process stood still is older than what would start now."""
         self._obey_signal()
+        self._obey_cancel()
         ready = self._rollout.ready(self._run.clock()) if self.begun else ()
         self._tell()
         return ready
@@ -101,6 +103,13 @@ class Steering:
     def _obey_signal(self) -> None:
         if self.stop_asked and not self._halt_asked:
             self.halt(self.stop_asked)
+
+    def _obey_cancel(self) -> None:
+        if who := self._control.take(Order.CANCEL):
+            self.cancelled = True
+            self._state.interrupted = self._state.interrupted or f"the run was cancelled by {who}"
+            self._say(f"cancelled by {who}: no further device is started, running ones go on to their end")
+            self.halt(self._state.interrupted)
 
     def started(self, start: Start) -> None:
         self._rollout.started(start, self._run.clock())
@@ -153,11 +162,7 @@ class Steering:
         """Look what was ordered from outside, and whether a pause is over (`ready` will tell)."""
         self._attended()
         self._obey_signal()
-        if who := self._control.take(Order.CANCEL):
-            self.cancelled = True
-            self._state.interrupted = self._state.interrupted or f"the run was cancelled by {who}"
-            self._say(f"cancelled by {who}: no further device is started, running ones go on to their end")
-            self.halt(self._state.interrupted)
+        self._obey_cancel()
         if who := self._control.take(Order.APPROVE):
             self._say(f"approved by {who}")
             self._rollout.approve(self._run.clock())

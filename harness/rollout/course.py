@@ -75,7 +75,8 @@ class Course:
         return True
 
     def approve(self, now: float) -> None:
-        self.advance(now)
+        if not (self.wave and self.wave.status is WaveStatus.AWAITING_APPROVAL):  # nobody was told yet that it is late
+            self.advance(now)
         if self.is_over or not self._policy.approve or self._current == len(self.waves) - 1:
             self._notes.say("the approval changes nothing: no wave will wait for one")
             return

@@ -245,6 +245,14 @@ def test_an_approval_that_comes_early_counts_for_the_next_wait_and_for_that_only
     assert statuses(fleet) == [WaveStatus.PASSED, WaveStatus.AWAITING_APPROVAL, WaveStatus.WAITING]
 
 
+def test_an_approval_that_is_there_before_anybody_heard_that_it_is_late_counts():
+    fleet = Fleet(gradual(2, approve=True, approval_timeout_s=100), names(4))
+    fleet.work()
+    fleet.now += 101
+    fleet.rollout.approve(fleet.now)
+    assert fleet.start() == ["d2", "d3"]
+
+
 def test_an_approval_that_does_not_come_halts_and_restores_nobody():
     fleet = Fleet(gradual(2, approve=True, approval_timeout_s=100), names(4))
     fleet.finish()
