@@ -295,11 +295,14 @@ class AvrSession:
     def _run_once(self, job: Job, progress: Progress) -> None:
         self._starts = False
         self._port.enter_loader(self._link.flash_baudrate)
-        with Bridge(self._port, _WAKE[self._part.programmer]) as bridge:
-            command = job.arguments(self._part, self._part.programmer, bridge.path, self._link.flash_baudrate)
-            output = Output(job, self._log, progress)
-            avrdude.run(command, bridge, job, output)
-        self._port.left_loader()
+        output = Output(job, self._log, progress)
+        try:
+            with Bridge(self._port, _WAKE[self._part.programmer]) as bridge:
+                command = job.arguments(self._part, self._part.programmer, bridge.path, self._link.flash_baudrate)
+                avrdude.run(command, bridge, job, output)
+        finally:
+            if output.is_ready and output.is_done:  # it ends the boot loader after a failed verification, too
+                self._port.left_loader()
         self._starts = True
         found = avr_errors.signature(output.text)
         if found not in (None, self._part.signature):  # as whoever has changed its avrdude.conf wants it

@@ -196,6 +196,10 @@ def test_flash_that_does_not_take_what_is_written_fails_verification(lab: Lab):
     with pytest.raises(VerificationFailed, match="mismatch"):
         session.write([Segment(0, NEW)], ignore)
     assert lab.flash("frozen") == before
+    lab.lines.clear()
+    session.connect()
+    of_loader = [line for line in lab.lines if line.startswith("the boot loader")]
+    assert not of_loader or "in the middle" not in of_loader[0], "avrdude had ended it"
 
 
 def test_slow_erases_are_waited_for(lab: Lab):
