@@ -172,6 +172,6 @@ def _follow(process: subprocess.Popen[bytes], bridge: Bridge, job: Job, output: 
                 return
         now = time.monotonic()
         if not output.is_ready and now - start > READY_LIMIT_S:
-            raise NoSync(output.text)
+            raise NoSync(f"{output.text}\ntimeout: no answer within {READY_LIMIT_S:g} s")
         if output.is_ready and now - heard > job.silence_s:
             raise PhaseTimeout(f"avrdude has said nothing for {job.silence_s:.0f} s")

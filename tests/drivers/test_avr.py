@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import drivers
-from drivers.avr import ARDUINO, AvrOptions
+from drivers.avr import ARDUINO, AvrOptions, avrdude
 from drivers.avr import errors as avr_errors
 from drivers.base import (
     BadImage,
@@ -503,8 +503,17 @@ def test_an_avrdude_that_falls_silent_is_ended(lab: Lab, tmp_path: Path, monkeyp
     install_avrdude(tmp_path, "echo avrdude: reading flash memory ... >&2; exec sleep 60", monkeypatch)
     with pytest.raises(PhaseTimeout, match="said nothing for 1 s"):
         session.read(ALL_OF_AN_UNO, ignore)
-    assert time.monotonic() - begun < 10, "whatever time the bytes would need"
+    assert time.monotonic() - begun < 30, "whatever time the bytes would need"
     assert children() <= before
+
+
+def test_an_avrdude_that_waits_for_its_first_answer_in_vain_is_a_lost_connection(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(avrdude, "READY_LIMIT_S", 0.3)
+    install_avrdude(tmp_path, "echo -n Connecting to programmer: . >&2; exec sleep 60", monkeypatch)
+    with pytest.raises(ConnectionLost, match="the boot loader does not answer"):
+        lab.session("uno", connect_timeout_s=0).connect()
 
 
 def test_an_avrdude_that_only_explains_its_options_has_done_nothing(
