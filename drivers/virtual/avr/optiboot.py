@@ -12,7 +12,6 @@ from enum import IntEnum
 from drivers.virtual.avr.parts import Loader, Part
 from drivers.virtual.avr.steps import ErasePage, Exit, Pause, Program, ProgramPage, Receive, Send, Step
 
-WATCHDOG_S = 1.0
 SHORT_WATCHDOG_S = 0.016
 _ANY_PARAMETER = b"\x03"  # "enough to keep Avrdude happy"
 _RAM = 256  # bytes that the page buffer in RAM can be filled with: lengths are one byte
@@ -52,7 +51,7 @@ class Optiboot:
         self._part = part
         self._read = read
         self._address = 0
-        self._watchdog_s = WATCHDOG_S
+        self._watchdog_s = part.watchdog_s
         self._ram = bytearray(_RAM)
         self._is_old = part.loader is Loader.OPTIBOOT_4
 

@@ -33,6 +33,7 @@ class Part:
     fuses: bytes  # low, high, extended
     lock_bits: int = 0x0F
     baud: int = 115200  # the loader's, built in
+    watchdog_s: float = 1.0  # Optiboot's, built in: how long it waits for the next byte
 
     @property
     def loader_size(self) -> int:

@@ -18,10 +18,13 @@ from drivers.virtual.serial_station import SerialStation
 from drivers.virtual.spec import BoardSpec, Fault, WrongChip, WrongMd5
 
 _OPTIBOOTS = (Loader.OPTIBOOT_4, Loader.OPTIBOOT_8)
+_WATCHDOGS_S = (1.0, 2.0, 4.0, 8.0)  # WATCHDOG_1S and so on of optiboot.c
 
 
 class AvrStation(SerialStation):
-    """Options of the bench's own: `lock_bits` (a number, as an ISP programmer sets them) and `bootloader`."""
+    """Options of the bench's own: `lock_bits` (a number, as an ISP programmer sets them), `bootloader`, and
+    `watchdog_s`, with which an Optiboot was built.
+    """
 
     def make_board(self) -> Board:
         part = self._with_options(_part(self.spec.chip, self.spec.board_id))
@@ -40,23 +43,34 @@ class AvrStation(SerialStation):
         return part.loader is Loader.CATERINA
 
     def _with_options(self, part: Part) -> Part:
-        lock_bits = self.spec.options.get("lock_bits", part.lock_bits)
-        if not isinstance(lock_bits, int) or isinstance(lock_bits, bool) or not 0 <= lock_bits <= UNLOCKED:
-            raise BenchError(f"{self.spec.board_id}: lock_bits is a number from 0 to {UNLOCKED:#x}, not {lock_bits!r}")
+        part = replace(part, lock_bits=self._lock_bits(part), watchdog_s=self._watchdog_s(part))
         loader = self.spec.options.get("bootloader", part.loader)
         if loader == part.loader:
-            return replace(part, lock_bits=lock_bits)
+            return part
         if part.loader not in _OPTIBOOTS or loader not in _OPTIBOOTS:
             known = _OPTIBOOTS if part.loader in _OPTIBOOTS else (part.loader,)
             raise BenchError(f"{self.spec.board_id}: bootloader is one of {', '.join(known)}, not {loader!r}")
-        return replace(part, lock_bits=lock_bits, loader=Loader(str(loader)))
+        return replace(part, loader=Loader(str(loader)))
+
+    def _lock_bits(self, part: Part) -> int:
+        lock_bits = self.spec.options.get("lock_bits", part.lock_bits)
+        if not isinstance(lock_bits, int) or isinstance(lock_bits, bool) or not 0 <= lock_bits <= UNLOCKED:
+            raise BenchError(f"{self.spec.board_id}: lock_bits is a number from 0 to {UNLOCKED:#x}, not {lock_bits!r}")
+        return lock_bits
+
+    def _watchdog_s(self, part: Part) -> float:
+        known = _WATCHDOGS_S if part.loader in _OPTIBOOTS else (part.watchdog_s,)
+        wanted = self.spec.options.get("watchdog_s", part.watchdog_s)
+        if isinstance(wanted, bool) or wanted not in known:
+            raise BenchError(f"{self.spec.board_id}: watchdog_s is one of {known}, not {wanted!r}")
+        return known[known.index(wanted)]
 
     def _memory(self, other: str | None) -> Memory:
         """The board's own chip, or the other one of a `wrong-chip`, with files of its own."""
         if other is None:
             part, path = self._part, self.folder.path / "flash.bin"
         else:
-            part = _part(other, self.spec.board_id)
+            part = replace(_part(other, self.spec.board_id), watchdog_s=self._part.watchdog_s)
             path = self.folder.path / f"{part.name}.flash.bin"
         eeprom = path.with_name(path.name.replace("flash", "eeprom"))
         self._make_flash(path, part, is_own=other is None)

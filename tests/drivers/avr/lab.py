@@ -14,7 +14,7 @@ def ignore(_done: int, _total: int) -> None:
     pass
 
 
-def console(session: AvrSession, wanted: bytes, within_s: float = 10) -> bytes:
+def console(session: AvrSession, wanted: bytes, within_s: float = 30) -> bytes:
     """What the application has said when it has said this, or the time was over."""
     said, end = b"", time.monotonic() + within_s
     while wanted not in said and time.monotonic() < end:

@@ -34,13 +34,16 @@ def build_simulator(folder: Path) -> Path:
 
 
 def build_optiboot(folder: Path) -> Path:
-    """Optiboot 4.4 for the ATmega328P. Without its LED: Debian's compiler makes more than 512 bytes of it else."""
-    elf, file = folder / "optiboot.elf", folder / "optiboot.hex"
+    """Optiboot 4.4 for the ATmega328P. Without its LED: Debian's compiler makes more than 512 bytes of it else. With a
+    watchdog of two seconds: on a busy machine avrdude or the driver may stand still for one.
+    """
+    elf, file, source = folder / "optiboot.elf", folder / "optiboot.hex", folder / "optiboot.c"
+    stock = _LOADERS / "optiboot"
+    source.write_text((stock / "optiboot.c").read_text().replace("Config(WATCHDOG_1S)", "Config(WATCHDOG_2S)"))
     sections = ["-Wl,--section-start=.text=0x7e00", "-Wl,--section-start=.version=0x7ffe", "-Wl,--relax"]
     options = ["-Os", "-w", "-fno-inline-small-functions", "-fno-split-wide-types", "-mshort-calls", "-nostartfiles"]
     defines = ["-DF_CPU=16000000L", "-DBAUD_RATE=115200", "-DLED_START_FLASHES=0"]
-    source = _LOADERS / "optiboot" / "optiboot.c"
-    run("avr-gcc", "-mmcu=atmega328p", *options, *defines, *sections, "-nostdlib", "-o", elf, source)
+    run("avr-gcc", "-mmcu=atmega328p", f"-I{stock}", *options, *defines, *sections, "-nostdlib", "-o", elf, source)
     run("avr-objcopy", "-O", "ihex", "-j", ".text", "-j", ".version", elf, file)
     return file
 

@@ -7,12 +7,12 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <poll.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +21,7 @@
 
 enum { MCUSR = 0x54, PORF = 1, EXTRF = 2, CLOCK = 16000000, STEPS = 1000 };
 
-static int master;
+static int master, openings;
 static uint8_t inbox[1 << 16];
 static uint16_t head, tail;
 static int uart_takes;
@@ -68,21 +68,15 @@ static int transfer(avr_t *avr, const char *file, const char *mode) {
     return f && fclose(f) == 0 && done == size;
 }
 
-/* Whether the pty was opened just now. */
-static int look_at_pty(int *is_open) {
-    struct pollfd p = {master, POLLIN, 0};
-    poll(&p, 1, 0);
-    int was_open = *is_open;
-    *is_open = !(p.revents & POLLHUP);
-    if (*is_open && p.revents & POLLIN) {
-        uint8_t data[256];
-        int count = read(master, data, sizeof data);
-        if (!was_open)
-            return 1; /* what was said before the reset is lost */
-        for (int i = 0; i < count; i++)
-            inbox[head++] = data[i];
-    }
-    return *is_open && !was_open;
+/* Whether the pty was opened just now: the kernel tells, also when it was closed while this process stood still. */
+static int look_at_pty(void) {
+    char events[4096];
+    uint8_t data[256];
+    int is_opened = read(openings, events, sizeof events) > 0;
+    int count = read(master, data, sizeof data);
+    for (int i = 0; i < count && !is_opened; i++) /* what was said before the reset is lost */
+        inbox[head++] = data[i];
+    return is_opened;
 }
 
 int main(int argc, char **argv) {
@@ -100,7 +94,7 @@ int main(int argc, char **argv) {
     uint32_t cut_at = argc == 5 ? strtoul(argv[4], NULL, 0) : 0;
     uint8_t before = avr->flash[cut_at];
 
-    int slave, is_open = 0;
+    int slave;
     char name[100];
     struct termios raw;
     openpty(&master, &slave, name, NULL, NULL);
@@ -109,6 +103,8 @@ int main(int argc, char **argv) {
     tcsetattr(slave, TCSANOW, &raw);
     close(slave);
     fcntl(master, F_SETFL, O_NONBLOCK);
+    openings = inotify_init1(IN_NONBLOCK);
+    inotify_add_watch(openings, name, IN_OPEN);
     avr_irq_t *input = connect_uart(avr);
     signal(SIGTERM, on_signal);
     printf("%s\n", name);
@@ -118,7 +114,7 @@ int main(int argc, char **argv) {
     double start = now();
     avr_cycle_count_t first = avr->cycle;
     while (!ended) {
-        int is_pressed = look_at_pty(&is_open), is_cut = cut_at && avr->flash[cut_at] != before;
+        int is_pressed = look_at_pty(), is_cut = cut_at && avr->flash[cut_at] != before;
         if (is_pressed || is_cut) {
             cut_at = is_cut ? 0 : cut_at;
             reset(avr, boot, is_pressed ? EXTRF : PORF);
