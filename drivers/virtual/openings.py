@@ -53,6 +53,11 @@ class Openings:
         openings._watched[number] = on_changes
         return lambda: openings._end(number)
 
+    @classmethod
+    def catch_up(cls) -> None:
+        """Tell at once what has happened so far, to all who watch in the running loop."""
+        cls._of_loop[asyncio.get_running_loop()]._readable()
+
     def _end(self, number: int) -> None:
         del self._watched[number]
         self._queue.rm_watch(number)

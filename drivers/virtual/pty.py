@@ -97,6 +97,7 @@ class PtyPort:
     def _recount(self) -> None:
         """Several hosts may have come or gone at once, and only one was told: what counts is whether one is there."""
         self._check = None
+        Openings.catch_up()  # what is counted here must not be told afterwards, and counted again
         is_open = not self._poll.poll(0)
         if is_open and not self._openers:
             self._openers = 1

@@ -128,6 +128,19 @@ def test_a_pty_that_others_open_and_close_too_stays_open_and_presses_no_reset(st
             assert first.read_until(b"\r\n") == b"still here?\r\n"
 
 
+def test_a_pty_that_is_opened_while_the_bench_stands_still_is_opened_once(start) -> None:
+    """Counted twice, it would not be seen to be closed, and the next to open it be left alone."""
+    bench = start(board("b"))
+    pty = bench.boards["b"].pty
+    console(pty, b"ready")
+    os.kill(bench._process.pid, signal.SIGSTOP)
+    time.sleep(0.3)  # what a closing has left to be done a moment later is due
+    with serial.Serial(pty, 115200, timeout=PATIENCE_S) as opened:
+        os.kill(bench._process.pid, signal.SIGCONT)
+        assert opened.read_until(b"ready").endswith(b"ready")
+    console(pty, b"ready")
+
+
 def test_a_flash_file_of_another_size_is_not_taken(start) -> None:
     start(board("b")).stop()
     with pytest.raises(BenchError, match=r"holds 4194304 bytes, but b's flash has 8388608"):
