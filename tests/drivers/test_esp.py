@@ -82,7 +82,7 @@ def test_every_chip_is_identified_written_verified_read_and_started(bench: Bench
         assert session.digest(region) == esptool.cmds.hashlib.md5(DATA).hexdigest()
         session.reset()
         said = b""
-        with limit(20, "the boot log"):
+        with limit(60, "the boot log"):
             while not driver.reported_version(said.decode("utf-8", "replace")) and b"0.0.0" not in said:
                 said += session.read_console(1)
     finally:
@@ -238,7 +238,7 @@ def test_the_port_is_closed_whatever_ended_the_session(bench: Bench):
     for fault in (SilentLine(fault="silent"), None):
         bench.set_faults("esp32", [fault] if fault else [])
         session = ESP32.open(Link(bench.boards["esp32"].pty, 115200, 921600), lambda _line: None)
-        with pytest.raises(PhaseTimeout), limit(0.3, "connect"):
+        with pytest.raises(PhaseTimeout), limit(0.2, "connect"):
             session.connect()
         session.close()
         serial.Serial(bench.boards["esp32"].pty, exclusive=True).close()
@@ -267,7 +267,7 @@ def test_a_board_is_started_again_although_the_session_broke(bench: Bench, sessi
         session.write([Segment(0x100000, DATA)], ignore)
     session.reset()
     said = b""
-    with limit(20, "the boot log"):
+    with limit(60, "the boot log"):
         while b"App version" not in said:
             said += session.read_console(1)
 

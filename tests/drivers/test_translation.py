@@ -73,7 +73,7 @@ def listen_to_a_pico(name: str) -> bytes:
 
 
 def listen_to_a_leonardo(name: str) -> bytes:
-    port = CdcPort(name, lambda _line: None, patience_s=1.0)
+    port = CdcPort(name, lambda _line: None, patience_s=30.0)
     try:
         port.open(115200)
         return port.hear()

@@ -75,6 +75,7 @@ def port() -> Iterator[int]:
 def device(port: int) -> Iterator[usb.core.Device]:
     found = usb_devices.find(f"usbip://127.0.0.1:{port}/1-1")
     assert found is not None
+    found.default_timeout = 30_000  # ms
     found.set_configuration()
     yield found
     usb_devices.release(found)
@@ -90,8 +91,8 @@ def test_pyusb_works_with_a_remote_device_as_with_a_local_one(device: usb.core.D
     assert usb.util.get_string(device, device.iManufacturer) == "Somebody"
     (interface,) = device.get_active_configuration()
     assert [endpoint.bEndpointAddress for endpoint in interface] in ([0x84, 0x03], [0x03, 0x84])
-    assert device.write(0x03, b"hello", 2000) == 5
-    assert device.read(0x84, 64, 2000).tobytes() == b"hello"
+    assert device.write(0x03, b"hello") == 5
+    assert device.read(0x84, 64).tobytes() == b"hello"
     assert device.ctrl_transfer(0xC1, 7, 21, 0, 4).tobytes() == struct.pack("<I", 42)
 
 
