@@ -74,7 +74,7 @@ class Lab:
         self.lines: list[str] = []
         self._sessions: list[Stm32Session] = []
 
-    def open(self, chip: str, face: str = "pty", timeout_s: float = 5.0, **link: object) -> Stm32Session:
+    def open(self, chip: str, face: str = "pty", timeout_s: float = 30.0, **link: object) -> Stm32Session:
         port = getattr(self.bench.boards[chip], face)
         more = {"flash_baudrate": 115200, "options": Stm32Options(), **link}
         session = STM32.open(Link(port, 115200, connect_timeout_s=timeout_s, **more), self.lines.append)
@@ -84,9 +84,22 @@ class Lab:
     def flash(self, chip: str) -> bytes:
         return (self.state / chip / "flash.bin").read_bytes()
 
-    def stm32flash(self, chip: str, *arguments: str) -> None:
-        command = ["stm32flash", "-m", "8n1", "-b", "115200", *arguments, self.bench.boards[chip].pty]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    def put(self, chip: str, contents: bytes) -> None:
+        """All that is in its flash from now on."""
+        with (self.state / chip / "flash.bin").open("r+b") as cells:
+            cells.write(contents.ljust(FLASH[chip], b"\xff"))
+
+    def protect(self, chip: str, *, on: bool) -> None:
+        """With stock stm32flash. It waits for half a second at most: on a busy machine it is started again."""
+        command = ["stm32flash", "-m", "8n1", "-b", "115200", "-j" if on else "-k", self.bench.boards[chip].pty]
+        for _ in range(5):
+            subprocess.run(command, check=False, capture_output=True, timeout=60)
+            if self.is_protected(chip) is on:
+                return
+        raise AssertionError(f"{chip}: {command} had no effect")
+
+    def is_protected(self, chip: str) -> bool:
+        return next((self.state / chip).glob("options-*.bin")).read_bytes()[0] == 0x00
 
     def close(self) -> None:
         for session in self._sessions:
@@ -110,8 +123,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def lab(shared: Lab) -> Iterator[Lab]:
     """One bench for all; each test finds boards as from the factory, without faults."""
     for chip in CHIPS:
-        with (shared.state / chip / "flash.bin").open("r+b") as cells:
-            cells.write(factory_image().ljust(FLASH[chip], b"\xff"))
+        shared.put(chip, factory_image())
     yield shared
     shared.close()
     for chip in CHIPS:
@@ -128,7 +140,7 @@ def own_lab(tmp_path: Path) -> Iterator[Lab]:
 
 def console_of(session: Stm32Session, wanted: bytes) -> bytes:
     said = b""
-    with limit(10, "the console"):
+    with limit(60, "the console"):
         while wanted not in said:
             said += session.read_console(1)
     return said
@@ -218,8 +230,7 @@ def test_a_chip_is_meant_by_family_line_part_or_product_id(product: str, wanted:
 def test_only_the_sectors_of_a_write_are_erased_and_what_else_they_hold_is_kept(lab: Lab, face: str):
     """F407: 16, 16, 16, 16, 64, 128 KiB. The write touches the second to the fourth sector, and the fifth."""
     before = bytearray(os.urandom(FLASH["stm32f407"]))
-    (lab.state / "all.bin").write_bytes(before)
-    lab.stm32flash("stm32f407", "-w", str(lab.state / "all.bin"))
+    lab.put("stm32f407", before)
     session = lab.open("stm32f407", face)
     session.connect()
     data = os.urandom(0x9000)
@@ -233,8 +244,7 @@ def test_only_the_sectors_of_a_write_are_erased_and_what_else_they_hold_is_kept(
 @pytest.mark.parametrize("chip", CHIPS)
 def test_a_backup_is_restored_to_the_last_byte(lab: Lab, chip: str, tmp_path: Path):
     """Through the harness's own blocks: on the grid of `hash_block`, cut at the flash's end."""
-    (lab.state / "old.bin").write_bytes(OLD)
-    lab.stm32flash(chip, "-w", str(lab.state / "old.bin"))
+    lab.put(chip, OLD)
     before = lab.flash(chip)
     session, store = lab.open(chip), Store(tmp_path / "store")
     flash = session.connect().flash
@@ -297,16 +307,15 @@ def test_bytes_beyond_the_flash_are_refused_before_anything_is_erased(lab: Lab):
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("chip", ["stm32f103", "stm32g071"])
 def test_a_protected_chip_is_refused_by_name_and_its_protection_is_never_lifted(lab: Lab, chip: str, face: str):
-    lab.stm32flash(chip, "-j")
+    lab.protect(chip, on=True)
     before = lab.flash(chip)
     with pytest.raises(WrongBoard, match=r"readout protection \(RDP\) is active") as raised:
         lab.open(chip, face).connect()
     assert "not lifted" in raised.value.advice
     assert lab.flash(chip) == before
-    options = next((lab.state / chip).glob("options-*.bin"))
-    assert options.read_bytes()[0] == 0x00
+    assert lab.is_protected(chip)
     lab.close()
-    lab.stm32flash(chip, "-k")
+    lab.protect(chip, on=False)
     session = lab.open(chip, face)
     session.connect()
     session.write([Segment(BASE, IMAGE)], ignore)
@@ -316,13 +325,13 @@ def test_a_protected_chip_is_refused_by_name_and_its_protection_is_never_lifted(
 def test_a_boot_loader_that_is_out_of_step_is_not_taken_for_a_protected_one():
     """It refuses everything; a protected one still tells who it is."""
     master, slave = os.openpty()
-    product_id = b"\x79\x01\x04\x10\x79"
-    answers = iter([b"\x79", b"\x79\x04\x22\x00\x02\x11\x31\x79", product_id, product_id])
+    ids = iter([b"\x79\x01\x04\x10\x79"] * 2)
+    answers = {b"\x7f": b"\x79", b"\x00\xff": b"\x79\x04\x22\x00\x02\x11\x31\x79"}
 
     def answer() -> None:
         with contextlib.suppress(OSError):  # the far end was closed
-            while os.read(master, 64):
-                os.write(master, next(answers, b"\x1f"))
+            while asked := os.read(master, 64):
+                os.write(master, next(ids, b"\x1f") if asked == b"\x02\xfd" else answers.get(asked, b"\x1f"))
 
     loader = threading.Thread(target=answer)
     loader.start()
@@ -381,9 +390,7 @@ def test_a_boot_loader_that_goes_down_beyond_the_end_of_its_flash_is_asked_again
 @pytest.mark.parametrize("held", [OLD, b"\xff" * 0x1000], ids=["used", "blank"])
 def test_a_write_protected_sector_is_a_clear_error_although_the_boot_loader_says_ack(own_lab: Lab, held: bytes):
     lab = own_lab
-    (lab.state / "old.bin").write_bytes(held)
-    lab.stm32flash("stm32f103", "-w", str(lab.state / "old.bin"))
-    lab.close()
+    lab.put("stm32f103", held)
     protect_first_pages(lab)
     session = lab.open("stm32f103")
     session.connect()
@@ -396,7 +403,7 @@ def test_a_write_protected_sector_is_a_clear_error_although_the_boot_loader_says
 
 def protect_first_pages(lab: Lab) -> None:
     """With a hand on the protocol: neither tool can write-protect."""
-    with serial.serial_for_url(lab.bench.boards["stm32f103"].url, 115200, parity="E", timeout=5) as port:
+    with serial.serial_for_url(lab.bench.boards["stm32f103"].url, 115200, parity="E", timeout=30) as port:
         for dtr, rts in ((True, False), (False, False)):
             port.rts = rts
             port.dtr = dtr
@@ -428,8 +435,7 @@ def test_a_read_that_ends_early_is_an_error_and_never_a_short_backup(lab: Lab):
 
 def test_bit_errors_end_in_an_error_or_in_the_right_backup(lab: Lab):
     """Nothing that AN3155 sends has a checksum: what is read once may be wrong without anybody's knowing."""
-    (lab.state / "old.bin").write_bytes(OLD)
-    lab.stm32flash("stm32f103", "-w", str(lab.state / "old.bin"))
+    lab.put("stm32f103", OLD)
     session, region = lab.open("stm32f103"), Region(BASE, 0x1000)
     session.connect()
     lab.bench.set_faults("stm32f103", [BitErrors(fault="bit-errors", rate=0.001, times=30)])
@@ -569,7 +575,7 @@ def test_firmware_that_crashes_is_seen_to_crash(lab: Lab):
 
 @pytest.mark.parametrize("face", FACES)
 def test_where_a_rate_is_too_fast_for_the_boot_loader_it_is_asked_at_one_that_is_not(lab: Lab, face: str):
-    session = lab.open("stm32f103", face, timeout_s=10, flash_baudrate=921600)
+    session = lab.open("stm32f103", face, flash_baudrate=921600)
     session.connect()
     assert session.flash_baudrate == 115200
     assert "921600 baud is more than this boot loader measures: on with 115200" in lab.lines
@@ -645,13 +651,13 @@ def test_without_lines_somebody_has_time_to_press_the_buttons(lab: Lab):
     """The boot loader was synchronised before, and nobody reset it: it answers the second knock, with a NACK."""
     options = Stm32Options(reset_line=LineName.NONE, boot0_line=LineName.NONE)
     url = lab.bench.boards["stm32f103"].url
-    with serial.serial_for_url(url, 115200, parity="E", timeout=5) as port:
+    with serial.serial_for_url(url, 115200, parity="E", timeout=30) as port:
         port.rts = False
         port.dtr = True
         port.dtr = False
         port.write(b"\x7f")
         assert port.read(1) == b"\x79"
-    session = lab.open("stm32f103", "url", timeout_s=10.0, options=options)
+    session = lab.open("stm32f103", "url", options=options)
     assert STM32.matches("stm32f103", session.connect())
     assert session.read(Region(BASE, 0x100), ignore) == lab.flash("stm32f103")[:0x100]
     assert "no boot loader answers: set BOOT0 to 1 and press RESET" in lab.lines

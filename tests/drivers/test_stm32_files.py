@@ -88,13 +88,13 @@ def test_elf_hex_and_bin_of_one_build_are_the_same_bytes_in_flash(built: Path):
 
 def test_a_real_elf_runs_on_a_board(built: Path, tmp_path: Path):
     with Bench.start(BenchSpec(state=tmp_path, boards=(BoardSpec(board_id="b", chip="stm32g071"),))) as bench:
-        session = STM32.open(Link(bench.boards["b"].pty, 115200, 115200, connect_timeout_s=5), lambda _line: None)
+        session = STM32.open(Link(bench.boards["b"].pty, 115200, 115200, connect_timeout_s=30), lambda _line: None)
         try:
             session.connect()
             session.write(parsed(built, "firmware.elf"), lambda _done, _total: None)
             session.reset()
             said = b""
-            with limit(10, "the console"):
+            with limit(60, "the console"):
                 while b"\n" not in said:
                     said += session.read_console(1)
         finally:
