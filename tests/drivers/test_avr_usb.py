@@ -109,10 +109,20 @@ def test_nothing_that_touches_the_boot_section_reaches_avrdude(lab: Lab):
 
 
 def test_a_board_in_its_boot_loader_needs_no_touch(lab: Lab):
-    with serial.serial_for_url(lab.bench.boards["leonardo2"].url, 1200) as port:
-        port.dtr = False
-    time.sleep(0.3)
+    touch_until_in_boot_loader(lab.bench.boards["leonardo2"].url)
     assert lab.session("leonardo2").connect().chip == "atmega32u4"
+
+
+def touch_until_in_boot_loader(url: str) -> None:
+    for _ in range(20):
+        with serial.serial_for_url(url, 1200) as port:
+            port.dtr = False
+        time.sleep(0.3)  # its watchdog's 0.12 s, in which DTR would call the reset off: then it is touched again
+        with serial.serial_for_url(url, 57600, timeout=1) as port:
+            port.write(b"S")
+            if port.read(7) == b"CATERIN":
+                return
+    raise AssertionError("it stays in its application")
 
 
 def test_a_line_that_drops_in_a_block_leaves_a_boot_loader_that_is_found_again(lab: Lab):
