@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -123,6 +125,19 @@ def touch_until_in_boot_loader(url: str) -> None:
             if port.read(7) == b"CATERIN":
                 return
     raise AssertionError("it stays in its application")
+
+
+def test_an_application_waits_for_its_own_port_to_be_opened_not_the_boot_loaders(lab: Lab):
+    """Also where the bench stood still, and is told both at once: that the loader is over, that its port is closed."""
+    url = lab.bench.boards["leonardo2"].url
+    touch_until_in_boot_loader(url)
+    with serial.serial_for_url(url, 57600, timeout=30) as port:
+        port.write(b"E")
+        assert port.read(1) == b"\r"
+        os.kill(lab.bench._process.pid, signal.SIGSTOP)
+        time.sleep(0.6)
+    os.kill(lab.bench._process.pid, signal.SIGCONT)
+    assert b" ready\r\n" in console(lab.session("leonardo2", face="url"), b"ready\r\n")
 
 
 def test_a_line_that_drops_in_a_block_leaves_a_boot_loader_that_is_found_again(lab: Lab):

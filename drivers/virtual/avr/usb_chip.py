@@ -13,6 +13,7 @@ from drivers.virtual.avr.steps import Countdown, DropPacket, Program, ReceiveInT
 from drivers.virtual.timing import Pace
 from drivers.virtual.wire import Wire
 
+_ENUMERATES_S = 0.1  # at least: a host debounces a new device for so long (USB 2.0, 7.1.7.3)
 _SERIAL_S = 0.01  # Serial_::operator bool waits so long, since a host that opens a port throws away what was there
 PACKET = 64  # bytes of a bulk endpoint (CDC_TXRX_EPSIZE)
 
@@ -78,6 +79,7 @@ class UsbChip(Chip):
         if found is None or any(self._wire.faults.panics(word) for word in found.words):
             await for_ever()  # one that crashes hangs, with its core's USB interrupt alive
             return
+        await timing.delay(_ENUMERATES_S)  # by then, who had the boot loader's port open has been told that it is gone
         while not self._host_listens.is_set():
             await self._host_listens.wait()
             await timing.delay(_SERIAL_S)
