@@ -131,7 +131,9 @@ def run(command: Sequence[str], bridge: Bridge, job: Job, output: Output) -> Non
         raise bridge.error
     if process.returncode and not output.is_ready:
         raise NoSync(output.text)
-    if process.returncode or not output.is_done:
+    # 7.1 goes on after a lost answer, may shift what it reads by a byte, and ends with status 0; perhaps before it was
+    # killed for that.
+    if process.returncode or output.is_line_lost or not output.is_done:
         raise AvrdudeFailed(output.text)
 
 

@@ -505,6 +505,23 @@ def test_an_avrdude_of_8_is_understood(lab: Lab, tmp_path: Path, monkeypatch: py
         lab.session("uno8", "uno").connect()
 
 
+# Stock avrdude that missed an answer, heard only when it had ended: as on a busy machine.
+LATE = r"""
+words=$(/usr/bin/avrdude "$@" 2>&1 | sed 's/^avrdude done/avrdude error: timeout\n&/')
+(sleep 0.3; echo "$words" >&2) &
+"""
+
+
+def test_what_an_avrdude_read_that_had_missed_an_answer_is_no_backup(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    session = lab.session("mega")
+    flash = session.connect().flash
+    install_avrdude(tmp_path, LATE, monkeypatch)
+    with pytest.raises(ConnectionLost, match="timeout"):
+        session.read(flash, ignore)
+
+
 def test_an_avrdude_that_falls_silent_is_ended(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     session = lab.session("uno", read_timeout_s=1)
     session.connect()
