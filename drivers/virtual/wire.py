@@ -59,6 +59,11 @@ class Wire:
         self._waiting = 0
         self._pace.clear()
 
+    @property
+    def has_input(self) -> bool:
+        """Whether bytes wait for the board."""
+        return not self._inbox.empty()
+
     async def receive(self) -> bytes:
         """The next bytes as the board's UART sees them; waits for them."""
         data, baud, parity, arrival = await self._inbox.get()
