@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ from tests.drivers.virtual.conftest import board, esptool, failing_esptool, fini
 
 PART = os.urandom(0x6000)
 AT = 0x200000
+PATIENCE_S = 30
 ONE_ATTEMPT = ("--connect-attempts", 1)
+CONNECTED = "Stub flasher running"
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def part(tmp_path: Path) -> Path:
 
 def test_a_silent_line_gives_no_data(start) -> None:
     bench = start(board("b", faults=(SilentLine(fault="silent"),)))
-    assert "No serial data received" in failing_esptool(bench.boards["b"].pty, *ONE_ATTEMPT, "chip-id")
+    failing_esptool(bench.boards["b"].pty, *ONE_ATTEMPT, "chip-id", says="No serial data received")
 
 
 def test_a_silence_that_ends_is_bridged_by_another_attempt(start) -> None:
@@ -48,13 +51,11 @@ def test_a_silence_that_ends_is_bridged_by_another_attempt(start) -> None:
 def test_the_line_drops_in_the_middle_of_a_write(start, part: Path, tmp_path: Path) -> None:
     drop = LineDrop(fault="line-drop", after_bytes=20_000, times=1)
     bench = start(board("pty", faults=(drop,)), board("net", faults=(drop,)))
-    running = {
-        name: start_esptool(port, "--chip", "esp32", *ONE_ATTEMPT, "write-flash", "--no-compress", AT, part)
-        for name, port in (("pty", bench.boards["pty"].pty), ("net", bench.boards["net"].url))
-    }
-    for name, process in running.items():
-        status, output = finish(process)
-        assert status != 0, output
+    write = ("--chip", "esp32", *ONE_ATTEMPT, "write-flash", "--no-compress", AT, part)
+    ports = (bench.boards["pty"].pty, bench.boards["net"].url)
+    with ThreadPoolExecutor(2) as at_once:
+        list(at_once.map(lambda port: failing_esptool(port, *write, says=CONNECTED), ports))
+    for name in bench.boards:
         assert flash_of(tmp_path, name)[AT : AT + len(PART)] != PART
     esptool(bench.boards["pty"].pty, "write-flash", AT, part)
     assert flash_of(tmp_path, "pty")[AT : AT + len(PART)] == PART
@@ -69,7 +70,7 @@ def test_bit_errors_are_noticed_and_never_reach_the_flash(start, part: Path, tmp
 
 def test_a_wrong_digest_fails_the_verification_although_all_was_written(start, part: Path, tmp_path: Path) -> None:
     bench = start(board("b", faults=(WrongMd5(fault="wrong-md5"),)))
-    assert "MD5 of file does not match" in failing_esptool(bench.boards["b"].pty, "write-flash", AT, part)
+    failing_esptool(bench.boards["b"].pty, "write-flash", AT, part, says="MD5 of file does not match")
     assert flash_of(tmp_path, "b")[AT : AT + len(PART)] == PART
     bench.set_faults("b", [])
     assert "Verification successful" in esptool(bench.boards["b"].pty, "verify-flash", AT, part)
@@ -78,7 +79,7 @@ def test_a_wrong_digest_fails_the_verification_although_all_was_written(start, p
 def test_a_wrong_chip_is_one_through_and_through(start) -> None:
     bench = start(board("b", "esp32", faults=(WrongChip(fault="wrong-chip", chip="esp32c3"),)))
     assert "ESP32-C3" in esptool(bench.boards["b"].pty, "chip-id")
-    assert "This chip is ESP32-C3" in failing_esptool(bench.boards["b"].pty, "--chip", "esp32", "chip-id")
+    failing_esptool(bench.boards["b"].pty, "--chip", "esp32", "chip-id", says="This chip is ESP32-C3")
     bench.set_faults("b", [])
     assert "ESP32-D0WD-V3" in esptool(bench.boards["b"].pty, "chip-id")
 
@@ -86,7 +87,7 @@ def test_a_wrong_chip_is_one_through_and_through(start) -> None:
 def test_a_board_that_is_stuck_in_its_application_never_answers_as_a_loader(start) -> None:
     bench = start(board("b", faults=(StuckInApp(fault="stuck-in-app"),)))
     failing_esptool(bench.boards["b"].url, *ONE_ATTEMPT, "chip-id")
-    with serial.serial_for_url(bench.boards["b"].pty, 115200, timeout=5) as opened:
+    with serial.serial_for_url(bench.boards["b"].pty, 115200, timeout=PATIENCE_S) as opened:
         opened.write(b"\nversion\n")
         assert opened.read_until(b"0.0.0").endswith(b"0.0.0"), "its application runs and listens"
     bench.set_faults("b", [])
@@ -96,13 +97,15 @@ def test_a_board_that_is_stuck_in_its_application_never_answers_as_a_loader(star
 def test_a_slow_erase_takes_that_much_longer(start) -> None:
     bench = start(board("b", faults=(SlowErase(fault="slow-erase", seconds=1.5, times=1),)))
     port = bench.boards["b"].pty
-    seconds = []
-    for _ in range(2):
+
+    def erase_s() -> float:
         began = time.monotonic()
         esptool(port, "erase-region", AT, 0x1000)
-        seconds.append(time.monotonic() - began)
-    assert seconds[0] >= 1.5
-    assert seconds[1] < seconds[0]
+        return time.monotonic() - began
+
+    slow = erase_s()
+    assert slow >= 1.5
+    assert any(erase_s() < slow for _ in range(5)), "a busy machine may make one as slow, not all"
 
 
 @pytest.mark.parametrize("at_byte", [1, 0x1234])
@@ -110,10 +113,10 @@ def test_power_lost_in_a_write_leaves_exactly_what_was_programmed(
     start, part: Path, tmp_path: Path, at_byte: int
 ) -> None:
     bench = start(board("b", faults=(PowerLoss(fault="power-loss", at_byte=at_byte),)))
-    failing_esptool(bench.boards["b"].pty, "write-flash", AT, part)
+    failing_esptool(bench.boards["b"].pty, "write-flash", AT, part, says=CONNECTED)
     expected = PART[:at_byte].ljust(len(PART), b"\xff")
     assert flash_of(tmp_path, "b")[AT : AT + len(PART)] == expected
-    assert "No serial data" in failing_esptool(bench.boards["b"].pty, *ONE_ATTEMPT, "chip-id"), "it stays dead"
+    failing_esptool(bench.boards["b"].pty, *ONE_ATTEMPT, "chip-id", says="No serial data")  # it stays dead
     bench.power("b", on=True)
     esptool(bench.boards["b"].pty, "write-flash", AT, part)
     assert flash_of(tmp_path, "b")[AT : AT + len(PART)] == PART
@@ -123,8 +126,8 @@ def test_power_that_comes_back_lets_the_board_boot_what_is_left(start, tmp_path:
     other = tmp_path / "other.bin"
     other.write_bytes(b"\x00" * 0x4000)
     bench = start(board("b", faults=(PowerLoss(fault="power-loss", at_byte=10, off_s=0.2),)))
-    failing_esptool(bench.boards["b"].pty, *ONE_ATTEMPT, "write-flash", 0x10000, other)
-    with serial.serial_for_url(bench.boards["b"].pty, 115200, timeout=5) as opened:
+    failing_esptool(bench.boards["b"].pty, *ONE_ATTEMPT, "write-flash", 0x10000, other, says=CONNECTED)
+    with serial.serial_for_url(bench.boards["b"].pty, 115200, timeout=PATIENCE_S) as opened:
         said = opened.read_until(b"No bootable app partitions")
     assert b"has invalid magic byte" in said
 
