@@ -19,7 +19,7 @@ from drivers.virtual.spec import Fault, Speed
 
 MAC = bytes.fromhex("240ac4010203")
 SYNC = bytes.fromhex("07071220") + b"\x55" * 32
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 RAM = {"esp32": 0x3FFB0000, "esp32s3": 0x3FC90000, "esp32c3": 0x3FC90000, "esp8266": 0x3FFE8000}
 
 

@@ -24,7 +24,7 @@ from drivers.virtual.stm32.wiring import Wiring
 ACK, NACK = b"\x79", b"\x1f"
 BASE = 0x08000000
 UID = bytes(range(0x41, 0x4D))
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 def with_xor(data: bytes) -> bytes:
@@ -111,9 +111,9 @@ class Probe:
     async def reset(self, *, boot0: bool) -> None:
         self.board.set_power(on=True)
         self.board.set_pins(in_reset=True, boot0=boot0)
+        self.heard.clear()  # while the board can say nothing: on a busy machine it has started before `settle` returns
         self.board.set_pins(in_reset=False, boot0=boot0)
         await self.settle()
-        self.heard.clear()
 
     async def enter_loader(self) -> bytes:
         await self.reset(boot0=True)
