@@ -50,6 +50,8 @@ class PtyPort:
         self._until_drop: int | None = None
         self._dead = False
         self._openers = 0
+        self._is_here = False
+        self._last_rate: int | None = None
         self._reset_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._check: asyncio.TimerHandle | None = None
@@ -66,7 +68,7 @@ class PtyPort:
         self._end_watch()
         if self._check is not None:
             self._check.cancel()
-        if self._openers:
+        if self._is_here:
             self._host_went(None)
         os.close(self._master)
 
@@ -74,20 +76,30 @@ class PtyPort:
         """The slave was opened (True) or closed, in this order."""
         for index, opened in enumerate(openings):
             if opened:
-                self._openers += 1
-                if self._openers == 1:
-                    self._host_came()
+                self._opened()
             elif self._openers:
                 self._openers -= 1
                 if not self._openers:
-                    has_next = any(openings[index:])
-                    # What has not been read yet is of the next host, where there is one: the last one has waited for
-                    # its answers.
-                    if not has_next:
-                        self._drain()
-                    self._press_reset()
-                    self._host_went(None if has_next else self.baud)
+                    self._last_one_closed(has_next=any(openings[index:]))
         self._recount_soon()
+
+    def _opened(self) -> None:
+        if self._is_here and not self._openers:  # the one before was the last one
+            self._leave(self._last_rate)
+        self._openers += 1
+        if not self._is_here:
+            self._host_came()
+
+    def _last_one_closed(self, *, has_next: bool) -> None:
+        """As far as it was told: others may have it open still, or the closing be not done yet. Whoever says something
+        is there, an EIO tells that nobody is, and the recount what neither does.
+        """
+        self._last_rate = self.baud
+        # What has not been read yet is of the next host, where there is one: the last one has waited for its answers.
+        if has_next:
+            self._leave(None)
+        elif self._poll.poll(0):
+            self._drain()
 
     def _recount_soon(self) -> None:
         if self._check is not None:
@@ -97,20 +109,26 @@ class PtyPort:
     def _recount(self) -> None:
         """Several hosts may have come or gone at once, and only one was told: what counts is whether one is there."""
         self._check = None
-        Openings.catch_up()  # what is counted here must not be told afterwards, and counted again
-        is_open = not self._poll.poll(0)
-        if is_open and not self._openers:
-            self._openers = 1
-            self._host_came()
-        elif self._openers and not is_open:
+        Openings.catch_up()  # what has happened already is to be told first
+        if self._check is None and self._is_here:
+            self._openers = max(self._openers, 1)
+            self._leave_if_closed()
+
+    def _leave_if_closed(self) -> None:
+        if self._poll.poll(0):
             self._openers = 0
-            self._host_went(self.baud)
+            self._leave(self.baud)
+
+    def _leave(self, rate: int | None) -> None:
+        self._press_reset()
+        self._host_went(rate)
 
     def _host_came(self) -> None:
+        self._is_here = True
         self._dead = False
         self._until_drop = self._wire.faults.line_drops_after()
         self._wire.listeners.append(self)
-        self._loop.add_reader(self._master, self._readable)
+        self._loop.add_reader(self._master, self._arrived)
         self._reset_is_due = True  # a board that spoke before its host has set the rate would be garbled
         self._timer = self._loop.call_later(_SETTING_UP_S, self._press_reset)
         self._readable()  # what the host has sent already comes before anything that the board is about to say
@@ -120,7 +138,13 @@ class PtyPort:
             self._reset_is_due = False
             self._board.press_reset()
 
+    def _arrived(self) -> None:
+        Openings.catch_up()  # whose bytes they are
+        if self._readable() and self._is_here:
+            self._openers = max(self._openers, 1)
+
     def _drain(self) -> None:
+        """Read what is left, up to the EIO."""
         while self._readable():
             pass
 
@@ -130,9 +154,9 @@ class PtyPort:
             data = os.read(self._master, _READ)
         except BlockingIOError:
             return False
-        except OSError:  # EIO: the last one who had the slave open has closed it, of which the kernel tells
-            self._loop.remove_reader(self._master)
-            self._recount_soon()
+        except OSError:  # EIO: the last one who had the slave open has closed it
+            if self._is_here:
+                self._leave_if_closed()
             return False
         self._from_host(data)
         return True
@@ -152,6 +176,7 @@ class PtyPort:
 
     def _host_went(self, rate: int | None) -> None:  # noqa: ARG002
         """The last host has closed the pty, at this rate; None where nobody can tell, for the next one has set its."""
+        self._is_here = False
         if self._timer is not None:
             self._timer.cancel()
         self._reset_is_due = False

@@ -125,6 +125,26 @@ def test_a_pty_that_others_open_and_close_too_stays_open_and_presses_no_reset(st
             assert first.read_until(b"\r\n") == b"still here?\r\n"
 
 
+def test_of_several_openings_at_once_as_many_may_be_closed_one_after_the_other(start) -> None:
+    """The kernel tells of them as of one where nobody has asked in between."""
+    bench = start(board("b"))
+    pty = bench.boards["b"].pty
+    console(pty, b"ready")
+    with serial.Serial(pty, 115200, timeout=PATIENCE_S) as first:
+        first.read_until(b"ready, ")
+        first.read_until(b"\r\n")
+        os.kill(bench._process.pid, signal.SIGSTOP)
+        others = [os.open(pty, os.O_RDWR | os.O_NOCTTY) for _ in range(3)]
+        os.kill(bench._process.pid, signal.SIGCONT)
+        for other in others:
+            first.write(b"still here\n")
+            assert first.read_until(b"\r\n") == b"still here?\r\n"
+            os.close(other)
+        first.write(b"still here\n")
+        assert first.read_until(b"\r\n") == b"still here?\r\n"
+    console(pty, b"ready")
+
+
 def test_a_pty_that_is_opened_while_the_bench_stands_still_is_opened_once(start) -> None:
     """Counted twice, it would not be seen to be closed, and the next to open it be left alone."""
     bench = start(board("b"))
