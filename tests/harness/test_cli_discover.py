@@ -15,6 +15,7 @@ from tests.harness.discovery.announced import LOOPBACK, announced, service
 from tests.harness.lab import Lab
 from tests.harness.test_cli_bench import bench
 from tests.harness.test_cli_check import COMMAND, run
+from tests.tries import tried
 
 MAC = "24:6f:28:00:00:01"
 PROBE = ("--probe", "--timeout", "40")  # seconds: an answer takes 3 s on an idle machine
@@ -98,12 +99,12 @@ def test_the_boards_of_a_bench_are_gone_with_it(lab: Lab):
 
 def test_boards_on_the_network_are_found_on_the_interface_that_is_named(tmp_path: Path):
     with announced([service("_esphomelib._tcp.local.", "porch-c7d1", 6053, platform="ESP32")]):
-        for _ in range(5):  # on a busy machine it answers when the time is over, now and then
-            done = run(tmp_path, "discover", "--interface", LOOPBACK, "--timeout", "2.5")
-            rows = [row for row in done.stdout.splitlines() if row.startswith("porch-c7d1 ")]
-            if rows:
-                break
+        done = tried(
+            lambda: run(tmp_path, "discover", "--interface", LOOPBACK, "--timeout", "2.5"),
+            lambda done: any(row.startswith("porch-c7d1 ") for row in done.stdout.splitlines()),
+        )
     assert (done.returncode, done.stderr) == (0, "")
+    rows = [row for row in done.stdout.splitlines() if row.startswith("porch-c7d1 ")]
     assert any("127.0.0.1:3232" in row for row in rows)
 
 

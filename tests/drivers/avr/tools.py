@@ -11,11 +11,12 @@ from typing import Self
 
 import serial
 
+from tests.tries import TRIES, tried
+
 SKETCH = Path(__file__).parent / "sketch" / "sketch.c"
 PROGRAMMERS = {"atmega328p": ("arduino", "m328p"), "atmega2560": ("wiring", "m2560")}
 BAUD = 115200
 PATIENCE_S = 30
-TRIES = 5
 TOO_LATE = "avrdude error: timeout"  # it goes on, and may shift what it reads by a byte without another word: status 0
 
 
@@ -68,11 +69,12 @@ def avrdude_in_step(
     """As `avrdude`, started again up to where it succeeds (or says what is wanted, or has done enough): a busy machine
     makes it miss the one second of Optiboot, after which it never comes into step.
     """
-    for _ in range(TRIES):
-        status, output = avrdude(port, mcu, *operations, limit_s=20, enough=enough)
-        if enough() or (says in output if says else status == 0 and TOO_LATE not in output):
-            break
-    return status, output
+
+    def is_right(ended: tuple[int | None, str]) -> bool:
+        status, output = ended
+        return enough() or (says in output if says else status == 0 and TOO_LATE not in output)
+
+    return tried(lambda: avrdude(port, mcu, *operations, limit_s=20, enough=enough), is_right)
 
 
 class Hand:

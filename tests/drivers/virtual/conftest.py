@@ -9,11 +9,11 @@ import pytest
 
 from drivers.virtual.client import Bench
 from drivers.virtual.spec import BenchSpec, BoardSpec, Fault
+from tests.tries import tried
 
 StartBench = Callable[..., Bench]
 CHIPS = ("esp32", "esp32s3", "esp32c3", "esp8266")
 ESPTOOL_LIMIT_S = 120
-TRIES = 5
 TOO_LATE = ("No serial data received", "Failed to start stub flasher")
 """What esptool says where its own time-outs, of 0.1 s for a SYNC and 0.2 s for a stub's start, were over before a bench
 that the machine held up had answered: whoever sees that starts it again.
@@ -33,21 +33,23 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def esptool(port: str, *arguments: object) -> str:
     """What esptool said; fails the test when esptool failed, again and again where it was for being `TOO_LATE`."""
-    for _ in range(TRIES):
-        status, output = finish(start_esptool(port, *arguments))
-        if status == 0 or not any(words in output for words in TOO_LATE):
-            break
+    status, output = tried(
+        lambda: finish(start_esptool(port, *arguments)),
+        lambda ended: ended[0] == 0 or not any(words in ended[1] for words in TOO_LATE),
+    )
     assert status == 0, output
     return output
 
 
 def failing_esptool(port: str, *arguments: object, says: str = "") -> str:
     """What esptool said; fails the test when esptool succeeded, or failed again and again without saying this."""
-    for _ in range(TRIES):
+
+    def fail() -> str:
         status, output = finish(start_esptool(port, *arguments))
         assert status != 0, output
-        if says in output:
-            break
+        return output
+
+    output = tried(fail, lambda output: says in output)
     assert says in output, output
     return output
 

@@ -18,7 +18,8 @@ import serial
 
 from drivers.virtual.client import Bench, BenchError
 from drivers.virtual.spec import BenchSpec, SilentLine
-from tests.drivers.virtual.conftest import TRIES, board, esptool, flash_of, start_esptool
+from tests.drivers.virtual.conftest import board, esptool, flash_of, start_esptool
+from tests.tries import TRIES
 
 PATIENCE_S = 30
 
@@ -32,7 +33,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def console(port: str, wanted: bytes) -> bytes:
     """Open a port and read to the end of a line that says this; again where it came before the port was set up."""
-    for _ in range(5):
+    for _ in range(TRIES):
         with serial.serial_for_url(port, 115200, timeout=5) as opened:
             said = opened.read_until(wanted)
             if said.endswith(wanted):

@@ -14,13 +14,13 @@ from drivers.virtual.client import Bench
 from drivers.virtual.spec import BenchSpec
 from drivers.virtual.stm32.firmware import build, to_hex
 from tests.drivers.virtual.conftest import board, flash_of
+from tests.tries import tried
 
 CHIPS = ("stm32f103", "stm32f407", "stm32g071")
 NAMES = {"stm32f103": "STM32F10xxx Medium-density", "stm32f407": "STM32F40xxx/41xxx", "stm32g071": "STM32G07xxx/08xxx"}
 FAMILIES = {"stm32f103": "F1", "stm32f407": "F4", "stm32g071": "G0"}
 IMAGE = build("tool", "3.2.1", 9 * 1024 + 6)
 LIMIT_S = 120
-TRIES = 5
 
 Ends = Callable[[int, str], bool]
 """Whether a tool that ended with this status and these words has done what it should."""
@@ -62,12 +62,14 @@ def finish(command: list[str], ends: Ends) -> str:
     """What it said; started again where it ended in another way: stm32flash gives the board 0.5 s for an answer, and
     takes one that comes later, from a busy bench, for that to its next question.
     """
-    for _ in range(TRIES):
+
+    def run() -> tuple[int, str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
-        output = done.stdout + done.stderr
-        if ends(done.returncode, output):
-            return output
-    raise AssertionError(output)
+        return done.returncode, done.stdout + done.stderr
+
+    status, output = tried(run, lambda ended: ends(*ended))
+    assert ends(status, output), output
+    return output
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
 from uuid import uuid4
 
 import pytest
@@ -14,17 +12,9 @@ from harness.discovery.mdns import NoMulticast, sightings
 from harness.discovery.services import ARDUINO, ESPHOME, HTTP
 from harness.discovery.sighting import Sighting
 from tests.harness.discovery.announced import LOOPBACK, announced, service
+from tests.tries import tried
 
 LISTEN_S = 2.5
-Heard = TypeVar("Heard")
-
-
-def listened(listen: Callable[[], list[Heard]], is_all: Callable[[list[Heard]], bool]) -> list[Heard]:
-    """What was heard. On a busy machine some answer when the time is over: then it is listened again, five times."""
-    for _ in range(4):
-        if is_all(heard := listen()):
-            return heard
-    return listen()
 
 
 def test_boards_that_announce_themselves_are_found_with_all_their_services_as_one(machine):
@@ -47,8 +37,8 @@ def test_boards_that_announce_themselves_are_found_with_all_their_services_as_on
         return [each for each in discover(places=places, lock_dir=machine.lock_dir) if mark in each.device_id]
 
     with announced(boards):
-        ids = {each.device_id for each in listened(seen, lambda heard: len(heard) == len(boards))}
-        merged = listened(found, lambda heard: sum(1 + len(each.others) for each in heard) == len(boards))
+        ids = {each.device_id for each in tried(seen, lambda heard: len(heard) == len(boards))}
+        merged = tried(found, lambda heard: sum(1 + len(each.others) for each in heard) == len(boards))
     assert ids == {kitchen, hall, printer}
     by_id = {board.device_id: board for board in merged}
     assert set(by_id) == {kitchen, hall, printer}
