@@ -113,15 +113,10 @@ def find_description(data: bytes) -> tuple[str, str] | None:
     ESP-IDF links it first into the first segment; the ESP8266 RTOS SDK puts it at the beginning of the flash-mapped
     segment, hence a search over word boundaries rather than a fixed offset.
     """
-    at = _find_description(data)
-    return None if at is None else (_text(data, at + _VERSION_OFFSET), _text(data, at + _PROJECT_OFFSET))
-
-
-def _find_description(data: bytes) -> int | None:
     at = data.find(_DESCRIPTION_MAGIC)
     while at != -1:
         if at % 4 == 0 and len(data) - at >= _DESCRIPTION_SIZE:
-            return at
+            return _text(data, at + _VERSION_OFFSET), _text(data, at + _PROJECT_OFFSET)
         at = data.find(_DESCRIPTION_MAGIC, at + 1)
     return None
 

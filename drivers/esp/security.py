@@ -81,15 +81,16 @@ def _secure_version(esp: Any) -> int:
 
 def _trusted_keys(esp: Any) -> Iterator[str]:
     """Of chips whose key blocks have a purpose; an ESP32 and a C2 have one key, at a place of their own."""
-    purposes = {name: number for number, name in getattr(esp, "KEY_PURPOSES", {}).items()}
-    for slot in range(_BLOCKS):
-        purpose = purposes.get(f"SECURE_BOOT_DIGEST{slot}")
-        if purpose is None or esp.get_security_info()["parsed_flags"][f"SECURE_BOOT_KEY_REVOKE{slot}"]:
-            continue
-        for block in range(esp.EFUSE_MAX_KEY + 1):
-            if esp.get_key_block_purpose(block) == purpose:
-                at = esp.EFUSE_BASE + _KEY_BLOCKS_AT + block * _KEY_SIZE
-                yield b"".join(esp.read_reg(at + word).to_bytes(4, "little") for word in range(0, _KEY_SIZE, 4)).hex()
+    names = getattr(esp, "KEY_PURPOSES", {})
+    revocations = {f"SECURE_BOOT_DIGEST{slot}": f"SECURE_BOOT_KEY_REVOKE{slot}" for slot in range(_BLOCKS)}
+    if revocations.keys().isdisjoint(names.values()):
+        return
+    flags = esp.get_security_info()["parsed_flags"]
+    for block in range(esp.EFUSE_MAX_KEY + 1):
+        revocation = revocations.get(names.get(esp.get_key_block_purpose(block), ""))
+        if revocation is not None and not flags[revocation]:
+            at = esp.EFUSE_BASE + _KEY_BLOCKS_AT + block * _KEY_SIZE
+            yield b"".join(esp.read_reg(at + word).to_bytes(4, "little") for word in range(0, _KEY_SIZE, 4)).hex()
 
 
 def refusal(data: bytes, address: int, secure_version: int | None, demands: Demands) -> str:

@@ -15,6 +15,7 @@ import os
 import pty
 import select
 import struct
+import termios
 import tty
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,12 @@ class PtyPort:
         """The rate that the host has set."""
         settings = fcntl.ioctl(self._master, _TCGETS2, bytes(_TERMIOS2.size))
         return int(_TERMIOS2.unpack(settings)[-1]) or 9600
+
+    def _forget_rate(self) -> None:
+        """A pty keeps its settings; a port that leaves the bus and comes back is a new one."""
+        settings = termios.tcgetattr(self._master)
+        settings[4] = settings[5] = termios.B9600
+        termios.tcsetattr(self._master, termios.TCSANOW, settings)
 
     def close(self) -> None:
         """Give the pty back; a host that has it open sees a hang-up."""

@@ -7,7 +7,6 @@ within that time stops it.
 from __future__ import annotations
 
 import asyncio
-import termios
 
 from drivers.virtual.avr.board import Board, MakeMemory
 from drivers.virtual.avr.chip import Chip
@@ -93,12 +92,6 @@ class UsbPty(PtyPort):
     def __init__(self, board: UsbBoard) -> None:
         self._usb = board
         super().__init__(board)
-
-    def _forget_rate(self) -> None:
-        """The next port is a new one."""
-        settings = termios.tcgetattr(self._master)
-        settings[4] = settings[5] = termios.B9600
-        termios.tcsetattr(self._master, termios.TCSANOW, settings)
 
     def _press_reset(self) -> None:
         if self._reset_is_due:

@@ -40,7 +40,7 @@ class Board:
         self._pace = Pace(speed)
         self._cells = NorFlash(flash)
         self.wire = Wire(self._pace, Faults((), board_id))
-        self._machine = Machine(chip, mac, self._cells, self.wire, self._pace, self._burned)
+        self._machine = self._new_machine(chip)
         self._power = Power(self._begin, self.wire.forget)
         self._enabled = True
         self._io0_low = False
@@ -63,8 +63,11 @@ class Board:
     def _rebuild(self, chip: Chip) -> None:
         powered = self._power.is_on
         self.set_power(on=False)
-        self._machine = Machine(chip, self._mac, self._cells, self.wire, self._pace, self._burned)
+        self._machine = self._new_machine(chip)
         self.set_power(on=powered)
+
+    def _new_machine(self, chip: Chip) -> Machine:
+        return Machine(chip, self._mac, self._cells, self.wire, self._pace, self._burned)
 
     def set_power(self, *, on: bool) -> None:
         """Connect or cut the supply. RAM is lost, flash is kept as far as it was programmed."""
@@ -72,7 +75,7 @@ class Board:
 
     def _begin(self) -> None:
         if self._enabled:
-            self._machine = Machine(self._machine.chip, self._mac, self._cells, self.wire, self._pace, self._burned)
+            self._machine = self._new_machine(self._machine.chip)
             self._start(Reason.POWER_ON)
 
     def set_pins(self, *, enabled: bool, io0_low: bool) -> None:

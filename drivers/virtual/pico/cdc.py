@@ -7,18 +7,14 @@ a pty, which has no DTR, closing it does.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 from collections.abc import Callable
 from typing import Protocol
 
-from drivers.virtual.pty import _TCGETS2, _TERMIOS2, PtyPort
+from drivers.virtual.pty import PtyPort
 from drivers.virtual.serial_station import SerialBoard
 from drivers.virtual.wire import Listener, Wire
 
 TOUCH_BAUD = 1200
-_TCSETS2 = 0x402C542B
-_CBAUD, _CIBAUD_SHIFT, _BOTHER = 0o010017, 16, 0o010000  # c_cflag: the rate is the one in the structure's last fields
-_IDLE_BAUD = 115200
 
 
 class CdcWire(Wire):
@@ -87,10 +83,3 @@ class CdcPty(PtyPort):
         if touched:
             self._forget_rate()
         self._terminal.pty(is_open=False, touched=touched)
-
-    def _forget_rate(self) -> None:
-        """A pty keeps its settings; a CDC port that appears anew does not."""
-        fields = list(_TERMIOS2.unpack(fcntl.ioctl(self._master, _TCGETS2, bytes(_TERMIOS2.size))))
-        fields[2] = (fields[2] & ~(_CBAUD | _CBAUD << _CIBAUD_SHIFT)) | _BOTHER
-        fields[-2:] = [_IDLE_BAUD, _IDLE_BAUD]
-        fcntl.ioctl(self._master, _TCSETS2, _TERMIOS2.pack(*fields))
